@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Logging: level, stable event id, one sentence, key=value pairs inside the sentence. Lines go to
+ * stderr through one write each; LOCKSTEP_LOG=error|warn|info|debug sets the level (warn by default).
+ */
+#ifndef LOCKSTEP_CORE_BASE_LOG_H
+#define LOCKSTEP_CORE_BASE_LOG_H
+
+enum ls_log_level { LS_LOG_ERROR, LS_LOG_WARN, LS_LOG_INFO, LS_LOG_DEBUG };
+
+/* Logs one line: time, level, event id (e.g. "join.refused"), sentence. */
+void ls_log(enum ls_log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Text put into each line of this process, e.g. "rank 3". Copied, at most 31 bytes. */
+void ls_log_set_name(const char *name);
+
+#endif
