@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Groups of replicas and their collectives. A group is immutable: members with incarnations, one generation; it
+ * forms, runs, aborts and dies. Operations are non-blocking and run in the order in which every member starts them
+ * (their sequence). Abort is local, idempotent, callable from any thread and never blocks; nothing hangs.
+ * A member may be a process or a thread of one. One thread at a time starts and waits on a member's group.
+ */
+#ifndef LOCKSTEP_COLLECTIVE_GROUP_H
+#define LOCKSTEP_COLLECTIVE_GROUP_H
+
+#include "core/device/shards.h"
+#include "core/tensor/tensor.h"
+
+struct ls_group;
+struct ls_request;
+
+#define LS_MAX_MEMBERS 256
+
+struct ls_member {
+    uint64_t worker; /* id given by the coordinator, never reused */
+    uint32_t incarnation;
+    int replica;      /* within the worker */
+    char host[64];    /* name of the machine: members with one name can share memory */
+    char address[64]; /* "127.0.0.1" */
+    uint16_t port;    /* of the member's listener (tcp) */
+};
+
+struct ls_group_options {
+    const struct ls_member *members; /* in rank order; borrowed during the call */
+    int world;
+    int rank;
+    uint64_t generation;
+    uint8_t secret[32];       /* of the job: members prove it to each other */
+    const char *rendezvous;   /* shm: path of a Unix socket that rank 0 makes (in a 0700 directory). Borrowed. */
+    int listener;             /* tcp: this member's listening socket, taken on success; -1 otherwise */
+    int64_t form_deadline_ms; /* default 10,000 */
+    int64_t wait_deadline_ms; /* how long an operation may wait for a peer, default 60,000 */
+};
+#define LS_GROUP_OPTIONS_DEFAULT                                             \
+    {                                                                        \
+        .listener = -1, .form_deadline_ms = 10000, .wait_deadline_ms = 60000 \
+    }
+
+/* provider: "shm", "tcp", "mpi", "sim", "self" (world 1). Blocks until all members are there or the deadline passes:
+ * LS_ETIMEOUT names who is missing. Returned; ends with ls_group_destroy. */
+enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
+                               struct ls_error *err);
+int ls_group_rank(const struct ls_group *group);
+int ls_group_world(const struct ls_group *group);
+uint64_t ls_group_generation(const struct ls_group *group);
+const char *ls_group_provider(const struct ls_group *group);
+
+/* Memory that peers may read directly (shm) or plain memory (others), zeroed, 64-byte aligned; all members call it in
+ * the same order with the same bytes. Ends with the group. */
+enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err);
+
+enum ls_collective_kind {
+    LS_ALL_REDUCE_TREE, /* the canonical one: partials of aligned ranges, summed in tree order */
+    LS_ALL_REDUCE,      /* one contribution a rank, ranks added as the leaves 0 .. world-1 of a canonical tree */
+    LS_REDUCE_SCATTER,  /* the same; rank r gets elements [offset[r], offset[r] + counts[r]) */
+    LS_ALL_GATHER,      /* rank r gives counts[r] elements; all get them one after another */
+    LS_BROADCAST,       /* count elements from root */
+    LS_BARRIER
+};
+enum ls_reduction { LS_SUM, LS_MIN, LS_MAX, LS_PRODUCT };
+
+/* Which aligned shard ranges each rank has partials for: ranges[first_range[r] .. first_range[r + 1]) are rank r's,
+ * all in rising shard order within a rank. */
+struct ls_tree_layout {
+    int v_total;
+    int world;
+    int range_count;
+    struct ls_range ranges[2 * LS_MAX_SHARDS];
+    int first_range[LS_MAX_MEMBERS + 1];
+};
+
+struct ls_collective {
+    enum ls_collective_kind kind;
+    enum ls_reduction reduction;
+    enum ls_dtype dtype;
+    int64_t count;         /* elements of the result (ALL_GATHER: ignored) */
+    const void *src;       /* not ALL_REDUCE_TREE */
+    void *dst;             /* whole result; src and dst may not overlap. BROADCAST: in and out */
+    const int64_t *counts; /* REDUCE_SCATTER, ALL_GATHER: per rank; borrowed until the request ends */
+    int root;
+    const struct ls_tree_layout *layout; /* ALL_REDUCE_TREE; borrowed until the request ends */
+    const void *const *leaves;           /* ALL_REDUCE_TREE: this rank's partials, one per own range; borrowed */
+};
+
+/* Starts; *request ends with ls_request_wait or a test that gives LS_OK. Memory from ls_group_register is used in
+ * place where the back end can. */
+enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective *collective,
+                              struct ls_request **request, struct ls_error *err);
+/* Makes progress; LS_EAGAIN while it is not complete. */
+enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err);
+/* Waits. LS_EPEER names the lost member, LS_ETIMEOUT who is waited for, LS_EINTERRUPTED an abort and its reason,
+ * LS_EDIVERGED a mismatch of layouts with both sides. Ends the request in every case. */
+enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err);
+/* start + wait */
+enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
+/* Bytes that all members have copied or sent in this group so far by this member. */
+uint64_t ls_group_bytes_moved(const struct ls_group *group);
+
+/* All pending and later operations of this member end with LS_EINTERRUPTED and reason; peers learn of it at once
+ * (shm: abort word, tcp: closed connections). */
+void ls_group_abort(struct ls_group *group, const char *reason);
+/* Aborts if it still runs; after it no buffer is touched. Accepts NULL. */
+void ls_group_destroy(struct ls_group *group);
+
+#endif
