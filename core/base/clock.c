@@ -37,15 +37,18 @@ double ls_clock_wall_s(void)
     return (double)system_ns(CLOCK_REALTIME) * 1e-9;
 }
 
-/* Field 22 of /proc/self/stat: start of the process in clock ticks since boot. */
-uint64_t ls_clock_since_process_start_ns(void)
+/* Field 22 of /proc/PID/stat: start of the process in clock ticks since boot. */
+uint64_t ls_clock_since_start_of_ns(pid_t pid)
 {
-    char text[1024];
-    FILE *file = fopen("/proc/self/stat", "r");
+    char text[1024], path[64] = "/proc/self/stat";
+    uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
     size_t length;
     char *field;
-    uint64_t start_ns;
+    FILE *file;
 
+    if (pid > 0)
+        (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    file = fopen(path, "r");
     if (file == NULL)
         return 0;
     length = fread(text, 1, sizeof text - 1, file);
@@ -59,6 +62,5 @@ uint64_t ls_clock_since_process_start_ns(void)
     }
     if (field == NULL)
         return 0;
-    start_ns = strtoull(field, NULL, 10) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
-    return system_ns(CLOCK_BOOTTIME) - start_ns;
+    return system_ns(CLOCK_BOOTTIME) - strtoull(field, NULL, 10) * tick_ns;
 }

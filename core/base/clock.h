@@ -4,13 +4,14 @@
 #define LOCKSTEP_CORE_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Nanoseconds of a clock that never goes back. */
 uint64_t ls_clock_now_ns(void);
 /* Seconds since 1970. */
 double ls_clock_wall_s(void);
-/* Nanoseconds between the start of this process (as the system counts it) and now. */
-uint64_t ls_clock_since_process_start_ns(void);
+/* Nanoseconds between the start of a process (0: this one), as the system counts it, and now; 0 where it is gone. */
+uint64_t ls_clock_since_start_of_ns(pid_t pid);
 /* Tests: a function that gives the time of ls_clock_now_ns; NULL puts the system's clock back. */
 void ls_clock_set(uint64_t (*now_ns)(void *state), void *state);
 
