@@ -40,8 +40,7 @@
 /* High word of sqrt(1/2): where log cuts the mantissa. */
 #define LSI_LOG_CUT UINT64_C(0x3fe6a09e00000000)
 
-/* An f64 result this near (in its ulps) to the middle of two f32 numbers is looked up among the exceptions. The
- * evaluations err by less than 4 ulps. */
-#define LSI_MIDPOINT_WINDOW 16
+/* log: an f64 result this near (in its ulps) to the middle of two f32 numbers may be one of the five exceptions. */
+#define LSI_LOG_WINDOW 4
 
 #endif
