@@ -3,6 +3,7 @@
 #include "core/base/fs.h"
 
 #include "core/base/alloc.h"
+#include "core/base/fs_internal.h"
 #include "core/base/str.h"
 
 #include <dirent.h>
@@ -21,7 +22,7 @@ void ls_fs_fail_after(size_t bytes)
     bytes_until_failure = bytes;
 }
 
-static enum ls_status fail_path(struct ls_error *err, const char *what, const char *path)
+enum ls_status lsi_fs_fail(struct ls_error *err, const char *what, const char *path)
 {
     enum ls_status status = errno == ENOENT ? LS_ENOENT : LS_EIO;
 
@@ -33,10 +34,9 @@ bool ls_fs_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
-static enum ls_status read_all(int fd, const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err)
+static enum ls_status read_all(int fd, const char *path, size_t limit, struct ls_buf *buf, size_t begin,
+                               struct ls_error *err)
 {
-    size_t begin = buf->length;
-
     for (;;) {
         char chunk[65536];
         ssize_t got = read(fd, chunk, sizeof chunk);
@@ -44,7 +44,7 @@ static enum ls_status read_all(int fd, const char *path, size_t limit, struct ls
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return fail_path(err, "read", path);
+            return lsi_fs_fail(err, "read", path);
         if (got == 0)
             return LS_OK;
         if (buf->length - begin + (size_t)got > limit)
@@ -54,24 +54,50 @@ static enum ls_status read_all(int fd, const char *path, size_t limit, struct ls
     }
 }
 
+/* Fills what was made room for behind `begin`; a file that shrank gives less. */
+static enum ls_status read_whole(int fd, const char *path, struct ls_buf *buf, size_t begin, struct ls_error *err)
+{
+    while (begin < buf->length) {
+        ssize_t got = read(fd, buf->data + begin, buf->length - begin);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return lsi_fs_fail(err, "read", path);
+        if (got == 0)
+            break;
+        begin += (size_t)got;
+    }
+    buf->length = begin;
+    return LS_OK;
+}
+
 enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err)
 {
     struct stat info;
-    enum ls_status status;
+    size_t begin = buf->length;
+    enum ls_status status = LS_OK;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return fail_path(err, "open", path);
-    if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
-        (void)close(fd);
-        return ls_error_set(err, LS_EIO, "cannot read %s: it is a directory", path);
-    }
-    status = read_all(fd, path, limit, buf, err);
+        return lsi_fs_fail(err, "open", path);
+    if (fstat(fd, &info) != 0)
+        status = lsi_fs_fail(err, "look at", path);
+    else if (S_ISDIR(info.st_mode))
+        status = ls_error_set(err, LS_EIO, "cannot read %s: it is a directory", path);
+    /* Room for all of it at once; what is not used stays for later appends. */
+    else if (S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size <= limit)
+        status = ls_buf_extend(buf, (size_t)info.st_size) != NULL
+                     ? read_whole(fd, path, buf, begin, err)
+                     : ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", path);
+    /* Also the rest of a file that grew, and files that do not know their size. */
+    if (status == LS_OK)
+        status = read_all(fd, path, limit, buf, begin, err);
     (void)close(fd);
     return status;
 }
 
-static enum ls_status write_all(int fd, const char *path, const uint8_t *data, size_t length, struct ls_error *err)
+enum ls_status lsi_fs_write_all(int fd, const char *path, const uint8_t *data, size_t length, struct ls_error *err)
 {
     while (length > 0) {
         size_t piece = length;
@@ -80,7 +106,7 @@ static enum ls_status write_all(int fd, const char *path, const uint8_t *data, s
         if (bytes_until_failure != SIZE_MAX) {
             if (bytes_until_failure == 0) {
                 errno = ENOSPC;
-                return fail_path(err, "write", path);
+                return lsi_fs_fail(err, "write", path);
             }
             if (piece > bytes_until_failure)
                 piece = bytes_until_failure;
@@ -89,7 +115,7 @@ static enum ls_status write_all(int fd, const char *path, const uint8_t *data, s
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            return fail_path(err, "write", path);
+            return lsi_fs_fail(err, "write", path);
         if (bytes_until_failure != SIZE_MAX)
             bytes_until_failure -= (size_t)put;
         data += put;
@@ -100,10 +126,10 @@ static enum ls_status write_all(int fd, const char *path, const uint8_t *data, s
 
 enum ls_status ls_fs_append_sync(int fd, const void *data, size_t length, const char *path, struct ls_error *err)
 {
-    enum ls_status status = write_all(fd, path, data, length, err);
+    enum ls_status status = lsi_fs_write_all(fd, path, data, length, err);
 
     if (status == LS_OK && fdatasync(fd) != 0)
-        status = fail_path(err, "sync", path);
+        status = lsi_fs_fail(err, "sync", path);
     return status;
 }
 
@@ -113,12 +139,12 @@ enum ls_status ls_fs_write(const char *path, const void *data, size_t length, st
     enum ls_status status;
 
     if (fd < 0)
-        return fail_path(err, "create", path);
-    status = write_all(fd, path, data, length, err);
+        return lsi_fs_fail(err, "create", path);
+    status = lsi_fs_write_all(fd, path, data, length, err);
     if (status == LS_OK && fsync(fd) != 0)
-        status = fail_path(err, "sync", path);
+        status = lsi_fs_fail(err, "sync", path);
     if (close(fd) != 0 && status == LS_OK)
-        status = fail_path(err, "close", path);
+        status = lsi_fs_fail(err, "close", path);
     return status;
 }
 
@@ -128,9 +154,9 @@ enum ls_status ls_fs_sync_directory(const char *path, struct ls_error *err)
     enum ls_status status = LS_OK;
 
     if (fd < 0)
-        return fail_path(err, "open", path);
+        return lsi_fs_fail(err, "open", path);
     if (fsync(fd) != 0 && errno != EINVAL)
-        status = fail_path(err, "sync", path);
+        status = lsi_fs_fail(err, "sync", path);
     (void)close(fd);
     return status;
 }
@@ -179,7 +205,7 @@ enum ls_status ls_fs_mkdirs(const char *path, struct ls_error *err)
             continue;
         *end = '\0';
         if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
-            status = fail_path(err, "create the directory", copy);
+            status = lsi_fs_fail(err, "create the directory", copy);
             break;
         }
         *end = kept;
@@ -231,7 +257,7 @@ enum ls_status ls_fs_list(const char *path, char ***names, size_t *count, struct
     char **packed;
 
     if (directory == NULL)
-        return fail_path(err, "list", path);
+        return lsi_fs_fail(err, "list", path);
     while ((entry = readdir(directory)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
@@ -256,9 +282,9 @@ enum ls_status ls_fs_remove(const char *path, struct ls_error *err)
     enum ls_status status;
 
     if (lstat(path, &info) != 0)
-        return errno == ENOENT ? LS_OK : fail_path(err, "look at", path);
+        return errno == ENOENT ? LS_OK : lsi_fs_fail(err, "look at", path);
     if (!S_ISDIR(info.st_mode))
-        return unlink(path) == 0 ? LS_OK : fail_path(err, "remove", path);
+        return unlink(path) == 0 ? LS_OK : lsi_fs_fail(err, "remove", path);
     status = ls_fs_list(path, &names, &count, err);
     if (status != LS_OK)
         return status;
@@ -270,6 +296,6 @@ enum ls_status ls_fs_remove(const char *path, struct ls_error *err)
     }
     ls_free(names);
     if (status == LS_OK && rmdir(path) != 0)
-        status = fail_path(err, "remove", path);
+        status = lsi_fs_fail(err, "remove", path);
     return status;
 }

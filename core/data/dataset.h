@@ -43,6 +43,9 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const int64_t *index, i
  * digest into text. */
 enum ls_status ls_dataset_file_digest(const char *path, int64_t *byte_length, char sha256[65], struct ls_error *err);
 
+/* Number of samples a file of a format holds, from its header alone. */
+enum ls_status ls_dataset_file_count(const char *path, const char *format, int64_t *count, struct ls_error *err);
+
 /* Sample order: position p of an epoch -> dataset index. shuffle off: the identity. */
 struct ls_epoch_order {
     uint64_t seed;
