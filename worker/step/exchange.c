@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Buckets, partials and collectives of a step, see exchange.h. */
+#include "worker/step/exchange.h"
+
+#include "core/base/alloc.h"
+
+#include <string.h>
+
+#define FIRST_BUCKET_BYTES (256u << 10) /* small, so that communication begins early */
+#define BUCKET_BYTES (4u << 20)
+
+enum entry_kind { ENTRY_SUM, ENTRY_MOMENTS, ENTRY_SCALAR };
+
+struct entry {
+    enum entry_kind kind;
+    enum ls_dtype dtype;
+    int segment;
+    int bucket;    /* ENTRY_SUM */
+    int64_t count; /* elements */
+    size_t offset; /* in a leaf's memory and in the reduced memory, bytes */
+    size_t bytes;
+};
+
+struct bucket {
+    int segment;
+    int last; /* its last reduce */
+    size_t offset, bytes;
+    struct ls_request *request;
+    bool done;
+};
+
+struct ls_exchange {
+    struct ls_group *group;
+    struct ls_device *device;
+    const struct ls_tree_layout *layout;
+    int rank, world;
+    int entry_count;
+    struct entry *entries;
+    int bucket_count, started;
+    struct bucket *buckets;
+    int leaves, stack;
+    bool one_by_one;
+    size_t leaf_bytes;
+    uint8_t *registered; /* leaves, then the reduced values */
+    uint8_t *scratch;    /* stack - 1 more levels for calls inside a leaf */
+    void **partials;     /* [leaf][depth][reduce] */
+    const void **reduced;
+    const void **leaf_pointers; /* [bucket][own leaf], then [leaf of all ranks] for moments */
+    uint8_t *gathered;          /* moments of all leaves of all ranks */
+    size_t gathered_bytes;
+    struct ls_tree_program pair, tree;
+};
+
+static enum entry_kind kind_of(const struct ls_program_reduce *reduce)
+{
+    if (reduce->moments)
+        return ENTRY_MOMENTS;
+    return reduce->dtype == LS_F32 ? ENTRY_SUM : ENTRY_SCALAR;
+}
+
+/* Lays entries out in ready order and cuts the f32 sums of a segment into buckets. */
+static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
+{
+    struct bucket *open = NULL;
+    size_t offset = 0;
+
+    for (int i = 0; i < ex->entry_count; i++) {
+        const struct ls_program_reduce *reduce = ls_program_reduce_at(program, i);
+        struct entry *e = &ex->entries[i];
+        size_t limit = ex->one_by_one ? 0 : ex->bucket_count <= 1 ? FIRST_BUCKET_BYTES : BUCKET_BYTES;
+
+        *e = (struct entry){.kind = kind_of(reduce),
+                            .dtype = reduce->dtype,
+                            .segment = reduce->segment,
+                            .bucket = -1,
+                            .count = ls_shape_count(&reduce->shape),
+                            .offset = offset};
+        e->bytes = ((size_t)e->count * ls_dtype_size(e->dtype) + LS_ALIGNMENT - 1) & ~(size_t)(LS_ALIGNMENT - 1);
+        offset += e->bytes;
+        if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit))
+            open = NULL;
+        if (e->kind != ENTRY_SUM)
+            continue;
+        if (open == NULL) {
+            open = &ex->buckets[ex->bucket_count++];
+            *open = (struct bucket){.segment = e->segment, .offset = e->offset};
+        }
+        open->last = i;
+        open->bytes += e->bytes;
+        e->bucket = (int)(open - ex->buckets);
+    }
+    ex->leaf_bytes = offset > 0 ? offset : LS_ALIGNMENT;
+}
+
+static void point(struct ls_exchange *ex)
+{
+    for (int l = 0; l < ex->leaves; l++)
+        for (int d = 0; d < ex->stack; d++)
+            for (int i = 0; i < ex->entry_count; i++) {
+                uint8_t *base = d == 0 ? ex->registered + (size_t)l * ex->leaf_bytes
+                                       : ex->scratch + (size_t)(d - 1) * ex->leaf_bytes;
+
+                ex->partials[(l * ex->stack + d) * ex->entry_count + i] = base + ex->entries[i].offset;
+            }
+    for (int i = 0; i < ex->entry_count; i++) {
+        size_t place = ex->world == 1 ? 0 : (size_t)ex->leaves * ex->leaf_bytes;
+
+        ex->reduced[i] = ex->registered + place + ex->entries[i].offset;
+    }
+}
+
+static size_t moments_bytes(const struct ls_exchange *ex)
+{
+    size_t most = 0;
+
+    for (int i = 0; i < ex->entry_count; i++)
+        if (ex->entries[i].kind == ENTRY_MOMENTS && ex->entries[i].bytes > most)
+            most = ex->entries[i].bytes;
+    return most;
+}
+
+static enum ls_status allocate(struct ls_exchange *ex, struct ls_error *err)
+{
+    size_t entries = (size_t)ex->entry_count, leaves = (size_t)ex->leaves;
+    size_t copies = leaves + (ex->world > 1 ? 1 : 0);
+
+    ex->partials = ls_alloc_zeroed(leaves * (size_t)ex->stack * entries, sizeof(void *));
+    ex->reduced = ls_alloc_zeroed(entries, sizeof(void *));
+    ex->leaf_pointers = ls_alloc_zeroed(((size_t)ex->bucket_count + (size_t)ex->world) * leaves, sizeof(void *));
+    ex->scratch = ls_alloc_aligned((size_t)(ex->stack - 1) * ex->leaf_bytes);
+    ex->gathered_bytes = moments_bytes(ex) * leaves * (size_t)(ex->world + 1);
+    ex->gathered = ls_alloc_aligned(ex->gathered_bytes);
+    if (ex->partials == NULL || ex->reduced == NULL || ex->leaf_pointers == NULL || ex->scratch == NULL ||
+        ex->gathered == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for the gradients of %d shard ranges", ex->leaves);
+    return ls_group_register(ex->group, copies * ex->leaf_bytes, (void **)&ex->registered, err);
+}
+
+enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_group *group, struct ls_device *device,
+                                  const struct ls_exchange_options *options, struct ls_exchange **exchange,
+                                  struct ls_error *err)
+{
+    struct ls_exchange *ex = ls_alloc_zeroed(1, sizeof *ex);
+    struct ls_range two[2] = {{0, 1}, {1, 1}};
+    enum ls_status status;
+
+    if (ex == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for the step's exchange");
+    ex->group = group;
+    ex->device = device;
+    ex->rank = ls_group_rank(group);
+    ex->world = ls_group_world(group);
+    ex->entry_count = ls_program_reduce_count(program);
+    ex->leaves = options->leaves > 0 ? options->leaves : 1;
+    ex->stack = options->depth > 0 ? options->depth : 1;
+    ex->one_by_one = options->one_by_one;
+    ls_tree_program_build(two, 2, 2, &ex->pair);
+    ex->entries = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->entries);
+    ex->buckets = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->buckets);
+    if (ex->entries == NULL || ex->buckets == NULL) {
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory for the step's exchange");
+    } else {
+        lay_out(ex, program);
+        status = allocate(ex, err);
+    }
+    if (status != LS_OK) {
+        ls_exchange_destroy(ex);
+        return status;
+    }
+    point(ex);
+    *exchange = ex;
+    return LS_OK;
+}
+
+void ls_exchange_destroy(struct ls_exchange *exchange)
+{
+    if (exchange == NULL)
+        return;
+    ls_free(exchange->gathered);
+    ls_free(exchange->scratch);
+    ls_free((void *)exchange->leaf_pointers);
+    ls_free((void *)exchange->reduced);
+    ls_free(exchange->partials);
+    ls_free(exchange->buckets);
+    ls_free(exchange->entries);
+    ls_free(exchange);
+}
+
+size_t ls_exchange_bytes(const struct ls_exchange *exchange)
+{
+    return ((size_t)exchange->leaves + (exchange->world > 1 ? 1 : 0)) * exchange->leaf_bytes;
+}
+
+void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout)
+{
+    exchange->layout = layout;
+    exchange->started = 0;
+    for (int b = 0; b < exchange->bucket_count; b++) {
+        exchange->buckets[b].request = NULL;
+        exchange->buckets[b].done = exchange->world == 1;
+    }
+    ls_tree_program_build(layout->ranges, layout->range_count, layout->v_total, &exchange->tree);
+}
+
+void *const *ls_exchange_partials(struct ls_exchange *exchange, int leaf, int depth)
+{
+    return exchange->partials + (leaf * exchange->stack + depth) * exchange->entry_count;
+}
+
+void ls_exchange_merge(struct ls_exchange *exchange, int leaf, int depth, int segment)
+{
+    void *const *into = ls_exchange_partials(exchange, leaf, depth);
+    void *const *from = ls_exchange_partials(exchange, leaf, depth + 1);
+
+    for (int i = 0; i < exchange->entry_count; i++) {
+        const struct entry *e = &exchange->entries[i];
+        const void *pair[2] = {into[i], from[i]};
+
+        if (e->segment != segment)
+            continue;
+        if (e->kind == ENTRY_MOMENTS)
+            ls_device_tree_moments(exchange->device, &exchange->pair, pair, into[i], e->count / 3);
+        else
+            ls_device_tree_sum(exchange->device, e->dtype, &exchange->pair, pair, into[i], e->count);
+    }
+}
+
+static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, struct ls_error *err)
+{
+    const void **leaves = ex->leaf_pointers + (b - ex->buckets) * ex->leaves;
+    struct ls_collective op = {.kind = LS_ALL_REDUCE_TREE,
+                               .reduction = LS_SUM,
+                               .dtype = LS_F32,
+                               .count = (int64_t)(b->bytes / sizeof(float)),
+                               .layout = ex->layout,
+                               .leaves = leaves};
+    int own = ex->layout->first_range[ex->rank + 1] - ex->layout->first_range[ex->rank];
+
+    for (int l = 0; l < own; l++)
+        leaves[l] = ex->registered + (size_t)l * ex->leaf_bytes + b->offset;
+    op.dst = ex->registered + (size_t)ex->leaves * ex->leaf_bytes + b->offset;
+    return ls_group_start(ex->group, &op, &b->request, err);
+}
+
+enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    if (exchange->world == 1)
+        return LS_OK;
+    while (status == LS_OK && exchange->started < exchange->bucket_count &&
+           exchange->buckets[exchange->started].last <= reduce)
+        status = start_bucket(exchange, &exchange->buckets[exchange->started++], err);
+    return status;
+}
+
+/* Everyone's leaves, gathered and merged in tree order. */
+static enum ls_status finish_moments(struct ls_exchange *ex, int reduce, struct ls_error *err)
+{
+    const struct entry *e = &ex->entries[reduce];
+    const struct ls_tree_layout *layout = ex->layout;
+    int64_t counts[LS_MAX_MEMBERS];
+    int own = layout->first_range[ex->rank + 1] - layout->first_range[ex->rank];
+    const void **leaves = ex->leaf_pointers + ex->bucket_count * ex->leaves;
+    uint8_t *all = ex->gathered, *mine = ex->gathered + (size_t)(ex->world * ex->leaves) * e->bytes;
+    enum ls_status status;
+
+    for (int r = 0; r < ex->world; r++)
+        counts[r] = (int64_t)e->bytes * (layout->first_range[r + 1] - layout->first_range[r]);
+    for (int l = 0; l < own; l++)
+        memcpy(mine + (size_t)l * e->bytes, ls_exchange_partials(ex, l, 0)[reduce], e->bytes);
+    status = ls_group_run(
+        ex->group,
+        &(struct ls_collective){.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = mine, .dst = all, .counts = counts}, err);
+    if (status != LS_OK)
+        return status;
+    for (int k = 0; k < layout->range_count; k++)
+        leaves[k] = all + (size_t)k * e->bytes;
+    ls_device_tree_moments(ex->device, &ex->tree, leaves, (float *)(uintptr_t)ex->reduced[reduce], e->count / 3);
+    return LS_OK;
+}
+
+enum ls_status ls_exchange_end_segment(struct ls_exchange *exchange, int segment, bool more, struct ls_error *err)
+{
+    int last = -1;
+    enum ls_status status;
+
+    for (int i = 0; i < exchange->entry_count; i++)
+        if (exchange->entries[i].segment <= segment)
+            last = i;
+    status = ls_exchange_ready(exchange, last, err);
+    for (int i = 0; i <= last && status == LS_OK && exchange->world > 1; i++)
+        if (exchange->entries[i].segment == segment && exchange->entries[i].kind == ENTRY_MOMENTS)
+            status = finish_moments(exchange, i, err);
+    for (int i = 0; i <= last && status == LS_OK && more; i++)
+        status = ls_exchange_wait(exchange, i, err);
+    return status;
+}
+
+enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct ls_error *err)
+{
+    int index = exchange->entries[reduce].bucket;
+    struct bucket *b = index >= 0 ? &exchange->buckets[index] : NULL;
+
+    if (b == NULL || b->done)
+        return LS_OK;
+    b->done = true;
+    return ls_request_wait(b->request, err);
+}
+
+enum ls_status ls_exchange_finish(struct ls_exchange *exchange, int reduce, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (exchange->world == 1)
+        return LS_OK;
+    if (exchange->entries[reduce].kind == ENTRY_MOMENTS)
+        return finish_moments(exchange, reduce, err);
+    status = ls_exchange_ready(exchange, reduce, err);
+    return status == LS_OK ? ls_exchange_wait(exchange, reduce, err) : status;
+}
+
+int ls_exchange_count(const struct ls_exchange *exchange)
+{
+    return exchange->entry_count;
+}
+
+size_t ls_exchange_value_bytes(const struct ls_exchange *exchange, int reduce)
+{
+    const struct entry *e = &exchange->entries[reduce];
+
+    return (size_t)e->count * ls_dtype_size(e->dtype);
+}
+
+const void *const *ls_exchange_reduced(const struct ls_exchange *exchange)
+{
+    return exchange->reduced;
+}
+
+double ls_exchange_scalar(const struct ls_exchange *exchange, int leaf, int reduce)
+{
+    const struct entry *e = &exchange->entries[reduce];
+    const void *data = exchange->registered + (size_t)leaf * exchange->leaf_bytes + e->offset;
+    double real;
+    int64_t whole;
+
+    if (e->dtype == LS_F64) {
+        memcpy(&real, data, sizeof real);
+        return real;
+    }
+    memcpy(&whole, data, sizeof whole);
+    return (double)whole;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reduces of one replica's step program: memory for partials and reduced values, buckets in the order in which
+ * gradients become ready, merging of calls inside a leaf, and the collectives that finish them. The small sums of
+ * loss and metrics are left to the vote (vote.h), which gathers them anyway.
+ */
+#ifndef LOCKSTEP_WORKER_STEP_EXCHANGE_H
+#define LOCKSTEP_WORKER_STEP_EXCHANGE_H
+
+#include "collective/group.h"
+#include "core/graph/program.h"
+
+struct ls_exchange;
+
+struct ls_exchange_options {
+    int leaves;      /* most leaves of any rank in any plan of the mode */
+    int depth;       /* most levels of calls pending inside a leaf, on this rank */
+    bool one_by_one; /* a bucket per reduce, so that each can be waited for alone */
+};
+
+/* program: any program of the mode (all have the same reduces). Collective: every member calls it in the same order
+ * with the same leaves and one_by_one. group and device are borrowed. Returned; ends with ls_exchange_destroy (before the group). */
+enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_group *group, struct ls_device *device,
+                                  const struct ls_exchange_options *options, struct ls_exchange **exchange,
+                                  struct ls_error *err);
+void ls_exchange_destroy(struct ls_exchange *exchange);
+
+/* Begins a step: layout (borrowed until the step's end) says which leaves every rank has. */
+void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout);
+
+/* Where the next call of leaf `leaf` puts its partials: depth 0 is the leaf itself. Pointers per reduce, valid until
+ * the exchange ends. */
+void *const *ls_exchange_partials(struct ls_exchange *exchange, int leaf, int depth);
+/* Adds the calls at depth and depth + 1 of the leaf into depth, for every reduce of the segment. */
+void ls_exchange_merge(struct ls_exchange *exchange, int leaf, int depth, int segment);
+
+/* Partials of reduce 0 .. `reduce` are complete in all own leaves: starts the buckets that end there. */
+enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struct ls_error *err);
+/* All calls of the segment have run: starts what is left of it; where more segments follow, finishes all of it. */
+enum ls_status ls_exchange_end_segment(struct ls_exchange *exchange, int segment, bool more, struct ls_error *err);
+/* Brings one reduce to its value, all before it being done (one_by_one: eager steps need it at once). */
+enum ls_status ls_exchange_finish(struct ls_exchange *exchange, int reduce, struct ls_error *err);
+/* Number of reduces, and bytes of a reduce's value. */
+int ls_exchange_count(const struct ls_exchange *exchange);
+size_t ls_exchange_value_bytes(const struct ls_exchange *exchange, int reduce);
+/* Waits until reduce's value is there. */
+enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct ls_error *err);
+/* Values by reduce: what ls_program_buffers.reduced takes. */
+const void *const *ls_exchange_reduced(const struct ls_exchange *exchange);
+/* Own partial of a small (f64 or i64 scalar) reduce in leaf `leaf`, as f64. */
+double ls_exchange_scalar(const struct ls_exchange *exchange, int leaf, int reduce);
+/* Bytes of registered memory. */
+size_t ls_exchange_bytes(const struct ls_exchange *exchange);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job from where it stands to its end: steps, a validation pass after every epoch, checkpoints. Every decision is
+ * a function of the step and of the votes, so that all ranks take it alike.
+ */
+#include "worker/step/replica.h"
+
+#include "core/base/clock.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static uint64_t epoch_of(const struct ls_replica *r, uint64_t step)
+{
+    return step / (uint64_t)r->trainer->steps_per_epoch;
+}
+
+static bool at_epoch_end(const struct ls_replica *r)
+{
+    return r->progress.step > 0 && r->progress.step % (uint64_t)r->trainer->steps_per_epoch == 0;
+}
+
+static void report(const struct ls_replica *r, const struct ls_sums *sums, bool validation)
+{
+    struct ls_step_report said = {.generation = r->generation,
+                                  .step = r->progress.step,
+                                  .epoch = epoch_of(r, r->progress.step == 0 ? 0 : r->progress.step - 1),
+                                  .fingerprint = r->fingerprint,
+                                  .metric_count = r->trainer->spec.metric_count,
+                                  .validation = validation};
+    double samples = sums->samples > 0 ? (double)sums->samples : 1;
+
+    if (r->hooks.report == NULL)
+        return;
+    said.loss = sums->loss / samples;
+    for (int m = 0; m < said.metric_count; m++)
+        said.metrics[m] = sums->metrics[m] / samples;
+    if (r->busy_s > 0)
+        said.samples_per_s = (double)r->busy_samples / r->busy_s;
+    r->hooks.report(r->hooks.state, &said);
+}
+
+static void tell_phase(const struct ls_replica *r, enum ls_phase phase)
+{
+    if (r->hooks.phase != NULL)
+        r->hooks.phase(r->hooks.state, r->progress.step, phase);
+}
+
+static enum ls_status save(struct ls_replica *r, struct ls_error *err)
+{
+    enum ls_status status;
+
+    tell_phase(r, LS_PHASE_CHECKPOINT);
+    status = ls_replica_save(r, err);
+    if (status == LS_OK && r->hooks.checkpoint != NULL)
+        r->hooks.checkpoint(r->hooks.state, r->progress.step, r->trainer->job->checkpoint_directory);
+    r->saved_step = r->progress.step;
+    r->saved_ns = ls_clock_now_ns();
+    return status;
+}
+
+/* One training step, up to and with its commit. */
+static enum ls_status train_step(struct ls_replica *r, struct ls_error *err)
+{
+    uint64_t step = r->progress.step, epoch = epoch_of(r, step), made = 0, began = ls_clock_now_ns();
+    const struct ls_schedule *schedule;
+    enum ls_status status = ls_replica_evaluate(
+        r, LS_STEP_TRAIN, epoch, (int64_t)(step - epoch * (uint64_t)r->trainer->steps_per_epoch), &schedule, err);
+
+    if (status != LS_OK)
+        return status;
+    tell_phase(r, LS_PHASE_REDUCING);
+    status = ls_replica_update(r, schedule, &made, err);
+    if (status == LS_OK)
+        status = ls_replica_vote(r, schedule, &r->progress.epoch, err);
+    if (status != LS_OK)
+        return status;
+    ls_state_flip(r->state);
+    r->fingerprint = made;
+    r->progress.step++;
+    if (r->first_step_s > 0) {
+        r->busy_s += (double)(ls_clock_now_ns() - began) * 1e-9;
+        r->busy_samples += schedule->batch_samples;
+        r->busy_steps++;
+    } else {
+        r->first_step_s = (double)ls_clock_since_start_of_ns(r->hooks.started_pid) * 1e-9;
+    }
+    report(r, &r->progress.epoch, false);
+    return LS_OK;
+}
+
+static enum ls_status validate(struct ls_replica *r, struct ls_error *err)
+{
+    const struct ls_trainer *t = r->trainer;
+    int64_t count = ls_dataset_count(t->validation);
+    int64_t batches = (count + t->job->batch_size - 1) / t->job->batch_size;
+    struct ls_sums sums = {0};
+    enum ls_status status = LS_OK;
+
+    for (int64_t b = 0; b < batches && status == LS_OK; b++) {
+        const struct ls_schedule *schedule;
+
+        status = ls_replica_evaluate(r, LS_STEP_EVALUATE, 0, b, &schedule, err);
+        if (status == LS_OK)
+            status = ls_replica_vote(r, schedule, &sums, err);
+    }
+    if (status != LS_OK)
+        return status;
+    r->progress.validation = sums;
+    report(r, &sums, true);
+    return LS_OK;
+}
+
+/* Closes an epoch: its sums become the last ones, validation, and the sums begin anew. */
+static enum ls_status end_epoch(struct ls_replica *r, struct ls_error *err)
+{
+    uint64_t done = epoch_of(r, r->progress.step);
+    enum ls_status status = LS_OK;
+
+    if (!at_epoch_end(r) || r->progress.validated_epochs >= done)
+        return LS_OK;
+    if (r->trainer->validation != NULL)
+        status = validate(r, err);
+    if (status != LS_OK)
+        return status;
+    r->progress.validated_epochs = done;
+    r->progress.last = r->progress.epoch;
+    memset(&r->progress.epoch, 0, sizeof r->progress.epoch);
+    return LS_OK;
+}
+
+static bool is_due(const struct ls_replica *r)
+{
+    const struct ls_job *job = r->trainer->job;
+
+    return job->checkpoint_every_steps > 0 && r->progress.step % (uint64_t)job->checkpoint_every_steps == 0;
+}
+
+enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
+{
+    uint64_t total = (uint64_t)r->trainer->total_steps;
+    bool saves = r->trainer->job->checkpoint_directory != NULL;
+    enum ls_status status;
+
+    r->saved_step = r->progress.step;
+    status = end_epoch(r, err);
+    r->saved_ns = ls_clock_now_ns();
+    while (status == LS_OK && r->progress.step < total && !r->stopping) {
+        status = train_step(r, err);
+        if (status == LS_OK && !r->stopping)
+            status = end_epoch(r, err);
+        if (status == LS_OK && saves && !r->stopping && (is_due(r) || r->save_asked))
+            status = save(r, err);
+        r->save_asked = false;
+    }
+    if (status == LS_OK && saves && r->saved_step != r->progress.step)
+        status = save(r, err);
+    tell_phase(r, LS_PHASE_IDLE);
+    if (status == LS_OK && r->progress.step < total)
+        return ls_error_set(err, LS_EINTERRUPTED,
+                            "stopped in order after step %llu of %llu%s; the same command goes on",
+                            (unsigned long long)r->progress.step, (unsigned long long)total, saves ? " and saved" : "");
+    return status;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opens a job's parts and checks them against each other, see trainer.h. */
+#include "worker/step/trainer.h"
+
+#include "core/base/alloc.h"
+
+#include <string.h>
+
+static enum ls_status open_model(struct ls_trainer *trainer, struct ls_error *err)
+{
+    const struct ls_job *job = trainer->job;
+    struct ls_optimizer_options options = LS_OPTIMIZER_OPTIONS_DEFAULT;
+    enum ls_status status = ls_model_from_keras(job->model_text, job->model_length, &trainer->model, err);
+
+    if (status != LS_OK)
+        return ls_error_wrap(err, "%s", job->model);
+    if (ls_model_input_count(trainer->model) != 1 || ls_model_output_count(trainer->model) != 1)
+        return ls_error_set(err, LS_EUNSUPPORTED, "%s has %d inputs and %d outputs; jobs train models with one of each",
+                            job->model, ls_model_input_count(trainer->model), ls_model_output_count(trainer->model));
+    options.name = job->optimizer.name;
+    options.learning_rate = (float)job->optimizer.learning_rate;
+    options.momentum = (float)job->optimizer.momentum;
+    options.nesterov = job->optimizer.nesterov;
+    options.beta1 = (float)job->optimizer.beta1;
+    options.beta2 = (float)job->optimizer.beta2;
+    options.epsilon = (float)job->optimizer.epsilon;
+    return ls_optimizer_create(&options, &trainer->optimizer, err);
+}
+
+static enum ls_status check_features(const struct ls_trainer *trainer, const struct ls_dataset *dataset,
+                                     const char *key, struct ls_error *err)
+{
+    const struct ls_shape *have = ls_dataset_feature_shape(dataset), *want = ls_model_input_shape(trainer->model, 0);
+    char have_text[128], want_text[128];
+
+    if (ls_shape_equal(have, want))
+        return LS_OK;
+    return ls_error_set(err, LS_EINVAL,
+                        "%s: a sample has the shape %s, but the model %s takes %s; change the InputLayer or the data",
+                        key, ls_shape_text(have, have_text), trainer->job->model, ls_shape_text(want, want_text));
+}
+
+/* A sparse label must be a class; found before training, with the file's worst label named. */
+static enum ls_status check_labels(const struct ls_trainer *trainer, const struct ls_dataset *dataset, const char *key,
+                                   struct ls_error *err)
+{
+    const struct ls_shape *output = ls_model_output_shape(trainer->model, 0);
+    int64_t classes = output->rank > 0 ? output->dim[output->rank - 1] : 1, low, high;
+    enum ls_status status =
+        ls_train_spec_check(&trainer->spec, ls_dataset_label_dtype(dataset), ls_dataset_label_shape(dataset), err);
+
+    if (status != LS_OK)
+        return ls_error_wrap(err, "%s", key);
+    if (strcmp(trainer->spec.loss, "sparse_categorical_crossentropy") != 0)
+        return LS_OK;
+    status = ls_dataset_label_range(dataset, &low, &high, err);
+    if (status == LS_OK && (low < 0 || high >= classes))
+        return ls_error_set(err, LS_EINVAL,
+                            "%s: labels go from %lld to %lld, but the model has %lld classes (0 to %lld)", key,
+                            (long long)low, (long long)high, (long long)classes, (long long)classes - 1);
+    return status;
+}
+
+enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct ls_job_data *data, const char *key,
+                                  struct ls_dataset **dataset, struct ls_error *err)
+{
+    struct ls_dataset_options options = {
+        .format = data->format, .features = data->features, .labels = data->labels, .shared = true};
+    struct ls_dataset *opened = NULL;
+    enum ls_status status;
+
+    if (data->format == NULL)
+        return LS_OK;
+    status = ls_dataset_open(&options, &opened, err);
+    if (status != LS_OK)
+        return ls_error_wrap(err, "%s", key);
+    status = check_features(trainer, opened, key, err);
+    if (status == LS_OK && ls_dataset_has_labels(opened))
+        status = check_labels(trainer, opened, key, err);
+    if (status != LS_OK)
+        ls_dataset_close(opened);
+    else
+        *dataset = opened;
+    return status;
+}
+
+static enum ls_status open_training(struct ls_trainer *trainer, struct ls_error *err)
+{
+    const struct ls_job *job = trainer->job;
+    int64_t count;
+    enum ls_status status = ls_trainer_dataset(trainer, &job->train, "data.train", &trainer->train, err);
+
+    if (status == LS_OK)
+        status = ls_trainer_dataset(trainer, &job->validation, "data.validation", &trainer->validation, err);
+    if (status != LS_OK)
+        return status;
+    if (trainer->train == NULL || !ls_dataset_has_labels(trainer->train))
+        return ls_error_set(err, LS_EINVAL, "%s: data.train with features and labels is needed for training",
+                            job->path);
+    if (trainer->validation != NULL && !ls_dataset_has_labels(trainer->validation))
+        return ls_error_set(err, LS_EINVAL, "%s: data.validation needs labels", job->path);
+    count = ls_dataset_count(trainer->train);
+    if (count < 1)
+        return ls_error_set(err, LS_EINVAL, "%s: data.train holds no sample", job->path);
+    trainer->steps_per_epoch = (count + job->batch_size - 1) / job->batch_size;
+    trainer->total_steps = trainer->steps_per_epoch * job->epochs;
+    if (job->max_steps > 0 && job->max_steps < trainer->total_steps)
+        trainer->total_steps = job->max_steps;
+    status = ls_job_canonical_json(job, &trainer->job_json, err);
+    return status == LS_OK ? ls_job_fingerprint(job, trainer->fingerprint, err) : status;
+}
+
+enum ls_status ls_trainer_open(const struct ls_job *job, enum ls_trainer_sets sets, struct ls_trainer **trainer,
+                               struct ls_error *err)
+{
+    struct ls_trainer *made = ls_alloc_zeroed(1, sizeof *made);
+    enum ls_status status;
+
+    if (made == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to open the job");
+    made->job = job;
+    made->v_total = job->batch_shards > 0 ? (int)job->batch_shards : ls_shards_default(job->batch_size);
+    for (int i = 0; i < job->metric_count; i++)
+        made->metric_names[i] = job->metrics[i];
+    status = open_model(made, err);
+    if (status == LS_OK) {
+        made->spec = (struct ls_train_spec){.model = made->model,
+                                            .loss = job->loss,
+                                            .from_logits = job->from_logits,
+                                            .metrics = made->metric_names,
+                                            .metric_count = job->metric_count};
+        status = sets == LS_TRAINER_TRAINING ? open_training(made, err) : LS_OK;
+    }
+    if (status != LS_OK)
+        ls_trainer_close(made);
+    else
+        *trainer = made;
+    return status;
+}
+
+void ls_trainer_close(struct ls_trainer *trainer)
+{
+    if (trainer == NULL)
+        return;
+    ls_free(trainer->job_json);
+    ls_dataset_close(trainer->validation);
+    ls_dataset_close(trainer->train);
+    ls_optimizer_destroy(trainer->optimizer);
+    ls_model_destroy(trainer->model);
+    ls_free(trainer);
+}
+
+enum ls_status ls_trainer_device(const struct ls_trainer *trainer, struct ls_device **device, struct ls_error *err)
+{
+    struct ls_device_options options = LS_DEVICE_OPTIONS_DEFAULT;
+
+    options.threads = trainer->job->threads;
+    options.fast = trainer->job->fast;
+    options.isa = trainer->job->isa;
+    return ls_device_open(trainer->job->device, &options, device, err);
+}
+
+int64_t ls_trainer_batch_samples(const struct ls_trainer *trainer, int64_t count, int64_t step_in_epoch)
+{
+    int64_t left = count - step_in_epoch * trainer->job->batch_size;
+
+    return left < trainer->job->batch_size ? left : trainer->job->batch_size;
+}
