@@ -4,9 +4,8 @@
  * "Convolution"). A few output channels are carried at once, each in its own accumulator; the order of the
  * additions into one element is the order of the loops below.
  */
-#include "core/device/device_impl.h"
-
-#include <math.h>
+#include "core/device/ref/call.h"
+#include "core/device/ref/real.h"
 
 #define BLOCK 256 /* terms of one block of a sum */
 #define LANES 32  /* channels carried at once */
@@ -52,215 +51,50 @@ static bool output_at(const struct conv *c, int axis, int64_t in, int64_t tap, i
     return *out < (axis == 0 ? c->oh : c->ow);
 }
 
-static void close_block(float *sum, float *block, int64_t lanes)
-{
-    for (int64_t l = 0; l < lanes; l++) {
-        sum[l] += block[l];
-        block[l] = 0.0f;
-    }
-}
-
-static void multiply_add(float *block, float x, const float *w, int64_t lanes)
-{
-    for (int64_t l = 0; l < lanes; l++) {
-        block[l] = fmaf(x, w[l], block[l]);
-    }
-}
-
-static float activate(float y, enum ls_activation activation)
-{
-    if (activation == LS_ACTIVATION_RELU && !(y > 0.0f) && !isnan(y)) {
-        return 0.0f;
-    }
-    return y;
-}
-
-/* One output position, `lanes` output channels from co0. x is the sample. */
-static void conv_position(const struct conv *c, const float *x, const float *w, int64_t oy, int64_t ox, int64_t lanes,
-                          float *sum)
-{
-    float block[LANES] = {0};
-    int64_t k = 0;
-    for (int64_t r = 0; r < c->kh; r++) {
-        for (int64_t s = 0; s < c->kw; s++) {
-            int64_t iy = input_at(c, 0, oy, r);
-            int64_t ix = input_at(c, 1, ox, s);
-            bool inside = iy >= 0 && iy < c->h && ix >= 0 && ix < c->w;
-            for (int64_t i = 0; i < c->ci; i++, k++) {
-                if (k > 0 && k % BLOCK == 0) {
-                    close_block(sum, block, lanes);
-                }
-                if (inside) {
-                    multiply_add(block, x[(iy * c->w + ix) * c->ci + i], w + k * c->co, lanes);
-                }
-            }
-        }
-    }
-    close_block(sum, block, lanes);
-}
-
-static enum ls_status conv2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
-{
-    (void)device;
-    (void)err;
-    struct conv c = conv_of(call, &call->in[0], &call->out[0]);
-    const float *x = call->in[0].data;
-    const float *w = call->in[1].data;
-    const float *bias = call->in_count > 2 ? call->in[2].data : NULL;
-    float *y = call->out[0].data;
-    for (int64_t p = 0; p < c.n * c.oh * c.ow; p++) {
-        const float *sample = x + p / (c.oh * c.ow) * c.h * c.w * c.ci;
-        for (int64_t c0 = 0; c0 < c.co; c0 += LANES) {
-            int64_t lanes = c.co - c0 < LANES ? c.co - c0 : LANES;
-            float sum[LANES] = {0};
-            conv_position(&c, sample, w + c0, p / c.ow % c.oh, p % c.ow, lanes, sum);
-            for (int64_t l = 0; l < lanes; l++) {
-                float value = bias == NULL ? sum[l] : sum[l] + bias[c0 + l];
-                y[p * c.co + c0 + l] = activate(value, c.attrs->activation);
-            }
-        }
-    }
-    return LS_OK;
-}
-
-/* The adjoint of one input element; dy is the sample, w begins at the element's input channel. */
-static float xgrad_element(const struct conv *c, const float *dy, const float *w, int64_t iy, int64_t ix)
-{
-    float sum = 0.0f;
-    float block = 0.0f;
-    int64_t k = 0;
-    for (int64_t r = 0; r < c->kh; r++) {
-        for (int64_t s = 0; s < c->kw; s++) {
-            int64_t oy = 0;
-            int64_t ox = 0;
-            bool inside = output_at(c, 0, iy, r, &oy) && output_at(c, 1, ix, s, &ox);
-            for (int64_t o = 0; o < c->co; o++, k++) {
-                if (k > 0 && k % BLOCK == 0) {
-                    close_block(&sum, &block, 1);
-                }
-                if (inside) {
-                    float d = dy[(oy * c->ow + ox) * c->co + o];
-                    block = fmaf(d, w[(r * c->kw + s) * c->ci * c->co + o], block);
-                }
-            }
-        }
-    }
-    close_block(&sum, &block, 1);
-    return sum;
-}
-
-static enum ls_status conv2d_xgrad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
-{
-    (void)device;
-    (void)err;
-    struct conv c = conv_of(call, &call->out[0], &call->in[0]);
-    const float *w = call->in[1].data;
-    float *dx = call->out[0].data;
-    for (int64_t p = 0; p < c.n * c.h * c.w; p++) {
-        const float *dy = (const float *)call->in[0].data + p / (c.h * c.w) * c.oh * c.ow * c.co;
-        for (int64_t i = 0; i < c.ci; i++) {
-            dx[p * c.ci + i] = xgrad_element(&c, dy, w + i * c.co, p / c.w % c.h, p % c.w);
-        }
-    }
-    return LS_OK;
-}
-
 /* `lanes` weights of one (kernel row, kernel column, input channel). */
 struct weights {
     int64_t r, s, i, o0, lanes;
 };
 
-/* Adds the blocks of one (x, dy) pair's samples [begin, end) to the running sums. */
-static void add_blocks(const struct conv *c, const struct weights *at, const float *x, const float *dy, int64_t begin,
-                       int64_t end, float *sum)
+#define LSI_REAL float
+#define LSI_SUFFIX f32
+#include "core/device/ref/conv_real.inc"
+#undef LSI_REAL
+#undef LSI_SUFFIX
+#define LSI_REAL double
+#define LSI_SUFFIX f64
+#include "core/device/ref/conv_real.inc"
+#undef LSI_REAL
+#undef LSI_SUFFIX
+
+/* Runs the f32 or f64 body over [0, count) of the call. */
+static enum ls_status run_range(struct ls_device *device, const struct ls_op_call *call, int64_t count,
+                                const lsi_range_fn bodies[2], struct ls_error *err)
 {
-    float block[LANES] = {0};
-    int64_t positions = c->oh * c->ow;
-    if (begin == end || positions == 0) {
-        return;
+    if (call->out[0].dtype != LS_F32 && call->out[0].dtype != LS_F64) {
+        return lsi_call_unsupported(call, err);
     }
-    int64_t samples = positions <= BLOCK ? BLOCK / positions : 1; /* whole samples of a block */
-    for (int64_t n = begin; n < end; n++) {
-        if (n > begin && (n - begin) % samples == 0) {
-            close_block(sum, block, at->lanes);
-        }
-        for (int64_t p = 0; p < positions; p++) {
-            if (p > 0 && p % BLOCK == 0) {
-                close_block(sum, block, at->lanes);
-            }
-            int64_t iy = input_at(c, 0, p / c->ow, at->r);
-            int64_t ix = input_at(c, 1, p % c->ow, at->s);
-            if (iy >= 0 && iy < c->h && ix >= 0 && ix < c->w) {
-                multiply_add(block, x[((n * c->h + iy) * c->w + ix) * c->ci + at->i],
-                             dy + (n * positions + p) * c->co + at->o0, at->lanes);
-            }
-        }
-    }
-    close_block(sum, block, at->lanes);
+    lsi_device_parallel(device, count, 1, bodies[call->out[0].dtype == LS_F64], (void *)call);
+    return LS_OK;
 }
 
-/* The canonical tree over the shards that have samples; the result stands in row 0, zeros where there is none. */
-static void tree(float sums[][LANES], const struct ls_shards *shards, int64_t lanes)
+static enum ls_status conv2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    bool present[LS_MAX_SHARDS];
-    for (int v = 0; v < shards->count; v++) {
-        present[v] = shards->offset[v + 1] > shards->offset[v];
-    }
-    for (int step = 1; step < shards->count; step *= 2) {
-        for (int v = 0; v + step < shards->count; v += 2 * step) {
-            for (int64_t l = 0; l < lanes && present[v + step]; l++) {
-                sums[v][l] = present[v] ? sums[v][l] + sums[v + step][l] : sums[v + step][l];
-            }
-            present[v] = present[v] || present[v + step];
-        }
-    }
-    for (int64_t l = 0; l < lanes && !present[0]; l++) {
-        sums[0][l] = 0.0f;
-    }
+    const int64_t *y = call->out[0].shape.dim;
+    return run_range(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){conv_range_f32, conv_range_f64}, err);
 }
 
-static void wgrad_weights(const struct conv *c, const struct ls_op_call *call, const struct weights *at)
+static enum ls_status conv2d_xgrad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    float sums[LS_MAX_SHARDS][LANES];
-    const struct ls_batch_reduction *batch = &c->attrs->batch;
-    int64_t count = c->kh * c->kw * c->ci * c->co;
-    int64_t first = ((at->r * c->kw + at->s) * c->ci + at->i) * c->co + at->o0;
-    for (int v = 0; v < call->shards->count; v++) {
-        for (int64_t l = 0; l < at->lanes; l++) {
-            sums[v][l] = batch->accumulate ? ((const float *)call->in[0].data)[v * count + first + l] : 0.0f;
-        }
-        for (int in = batch->accumulate; in + 1 < call->in_count; in += 2) {
-            add_blocks(c, at, call->in[in].data, call->in[in + 1].data, call->shards->offset[v],
-                       call->shards->offset[v + 1], sums[v]);
-        }
-    }
-    if (!batch->per_shard) {
-        tree(sums, call->shards, at->lanes);
-    }
-    for (int v = 0; v < (batch->per_shard ? call->shards->count : 1); v++) {
-        for (int64_t l = 0; l < at->lanes; l++) {
-            ((float *)call->out[0].data)[v * count + first + l] = sums[v][l];
-        }
-    }
+    const int64_t *dx = call->out[0].shape.dim;
+    return run_range(device, call, dx[0] * dx[1] * dx[2], (lsi_range_fn[]){xgrad_range_f32, xgrad_range_f64}, err);
 }
 
 static enum ls_status conv2d_wgrad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    (void)device;
-    (void)err;
-    int pair = call->attrs->conv2d.batch.accumulate;
-    struct conv c = conv_of(call, &call->in[pair], &call->in[pair + 1]);
-    for (int64_t k = 0; k < c.kh * c.kw * c.ci; k++) {
-        for (int64_t o = 0; o < c.co; o += LANES) {
-            struct weights at = {.r = k / (c.kw * c.ci),
-                                 .s = k / c.ci % c.kw,
-                                 .i = k % c.ci,
-                                 .o0 = o,
-                                 .lanes = c.co - o < LANES ? c.co - o : LANES};
-            wgrad_weights(&c, call, &at);
-        }
-    }
-    return LS_OK;
+    const struct ls_conv2d_attrs *a = &call->attrs->conv2d;
+    int64_t rows = (int64_t)a->kernel[0] * a->kernel[1] * call->in[a->batch.accumulate].shape.dim[3];
+    return run_range(device, call, rows, (lsi_range_fn[]){wgrad_range_f32, wgrad_range_f64}, err);
 }
 
 void lsi_ref_conv(struct lsi_kernel *table)

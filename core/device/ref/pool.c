@@ -2,9 +2,8 @@
 /*
  * Pooling in plain C: the definition that every fast kernel must equal bit for bit (docs/numerics.md, "Pooling").
  */
-#include "core/device/device_impl.h"
-
-#include <math.h>
+#include "core/device/ref/call.h"
+#include "core/device/ref/real.h"
 
 #define BLOCK 256 /* terms of one block of a sum */
 
@@ -26,109 +25,52 @@ static struct pool pool_of(const struct ls_op_call *call, const struct ls_view *
                          .ow = y->shape.dim[2]};
 }
 
-/* Whether b, which comes later in the window, takes the place of a. */
-static bool wins_over(float b, float a)
-{
-    return b > a || (isnan(b) && !isnan(a));
-}
+#define LSI_REAL float
+#define LSI_SUFFIX f32
+#include "core/device/ref/pool_real.inc"
+#undef LSI_REAL
+#undef LSI_SUFFIX
+#define LSI_REAL double
+#define LSI_SUFFIX f64
+#include "core/device/ref/pool_real.inc"
+#undef LSI_REAL
+#undef LSI_SUFFIX
 
-/* Offset in x of the winner of window p (an output position of the batch), channel c; -1: all of it is padding. */
-static int64_t winner(const struct pool *q, const float *x, int64_t p, int64_t c)
+/* Runs the f32 or f64 body over [0, count) of the call. */
+static enum ls_status run_range(struct ls_device *device, const struct ls_op_call *call, int64_t count,
+                                const lsi_range_fn bodies[2], struct ls_error *err)
 {
-    int64_t sample = p / (q->oh * q->ow);
-    int64_t y0 = p / q->ow % q->oh * q->attrs->stride[0] - q->attrs->pad_begin[0];
-    int64_t x0 = p % q->ow * q->attrs->stride[1] - q->attrs->pad_begin[1];
-    int64_t best = -1;
-    for (int64_t iy = y0; iy < y0 + q->attrs->size[0]; iy++) {
-        for (int64_t ix = x0; ix < x0 + q->attrs->size[1]; ix++) {
-            if (iy < 0 || iy >= q->h || ix < 0 || ix >= q->w) {
-                continue;
-            }
-            int64_t at = ((sample * q->h + iy) * q->w + ix) * q->c + c;
-            if (best < 0 || wins_over(x[at], x[best])) {
-                best = at;
-            }
-        }
+    if (call->out[0].dtype != LS_F32 && call->out[0].dtype != LS_F64) {
+        return lsi_call_unsupported(call, err);
     }
-    return best;
+    lsi_device_parallel(device, count, 1, bodies[call->out[0].dtype == LS_F64], (void *)call);
+    return LS_OK;
 }
 
 static enum ls_status max_pool2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    (void)device;
-    (void)err;
-    struct pool q = pool_of(call, &call->in[0], &call->out[0]);
-    const float *x = call->in[0].data;
-    float *y = call->out[0].data;
-    for (int64_t p = 0; p < q.n * q.oh * q.ow; p++) {
-        for (int64_t c = 0; c < q.c; c++) {
-            int64_t best = winner(&q, x, p, c);
-            y[p * q.c + c] = best < 0 || x[best] == 0.0f ? 0.0f : x[best];
-        }
-    }
-    return LS_OK;
+    const int64_t *y = call->out[0].shape.dim;
+    return run_range(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){max_range_f32, max_range_f64}, err);
 }
 
 static enum ls_status max_pool2d_grad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    (void)device;
-    (void)err;
-    struct pool q = pool_of(call, &call->in[0], &call->in[1]);
-    const float *x = call->in[0].data;
-    const float *dy = call->in[1].data;
-    float *dx = call->out[0].data;
-    for (int64_t i = 0; i < q.n * q.h * q.w * q.c; i++) {
-        dx[i] = 0.0f;
-    }
-    for (int64_t p = 0; p < q.n * q.oh * q.ow; p++) {
-        for (int64_t c = 0; c < q.c; c++) {
-            int64_t best = winner(&q, x, p, c);
-            if (best >= 0) {
-                dx[best] += dy[p * q.c + c];
-            }
-        }
-    }
-    return LS_OK;
+    int64_t samples = call->in[0].shape.dim[0];
+    return run_range(device, call, samples, (lsi_range_fn[]){max_grad_range_f32, max_grad_range_f64}, err);
 }
 
 static enum ls_status avg_pool_global(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    (void)device;
-    (void)err;
-    const struct ls_shape *shape = &call->in[0].shape;
-    const float *x = call->in[0].data;
-    int64_t positions = shape->dim[1] * shape->dim[2];
-    int64_t channels = shape->dim[3];
-    for (int64_t i = 0; i < shape->dim[0] * channels; i++) {
-        const float *from = x + i / channels * positions * channels + i % channels;
-        float sum = 0.0f;
-        for (int64_t begin = 0; begin < positions; begin += BLOCK) {
-            float block = 0.0f;
-            for (int64_t p = begin; p < positions && p < begin + BLOCK; p++) {
-                block += from[p * channels];
-            }
-            sum += block;
-        }
-        ((float *)call->out[0].data)[i] = sum / (float)positions;
-    }
-    return LS_OK;
+    const int64_t *y = call->out[0].shape.dim;
+    return run_range(device, call, y[0] * y[1], (lsi_range_fn[]){average_range_f32, average_range_f64}, err);
 }
 
 static enum ls_status avg_pool_global_grad(struct ls_device *device, const struct ls_op_call *call,
                                            struct ls_error *err)
 {
-    (void)device;
-    (void)err;
-    const float *dy = call->in[0].data;
-    int64_t positions = (int64_t)call->attrs->avg_pool_grad.h * call->attrs->avg_pool_grad.w;
-    int64_t channels = call->in[0].shape.dim[1];
-    for (int64_t i = 0; i < call->in[0].shape.dim[0] * channels; i++) {
-        float *to = (float *)call->out[0].data + i / channels * positions * channels + i % channels;
-        for (int64_t p = 0; p < positions; p++) {
-            to[p * channels] = dy[i] / (float)positions;
-        }
-    }
-    return LS_OK;
+    const int64_t *dy = call->in[0].shape.dim;
+    return run_range(device, call, dy[0] * dy[1], (lsi_range_fn[]){average_grad_range_f32, average_grad_range_f64},
+                     err);
 }
 
 void lsi_ref_pool(struct lsi_kernel *table)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which source element lies under which tap of which output position, for a convolution and for its input gradient
+ * (one grid per residue of the stride there, so that a grid's positions share their taps).
+ */
+#ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_GRID_H
+#define LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_GRID_H
+
+#include "core/device/cpu/isa/conv_tile.h"
+
+/* Rows or columns. Position p (0..count-1) of the grid is output element `first + p * step`; its tap number t
+ * (0..taps-1) is kernel element `tap_first + t * tap_step` and lies on source element
+ * p * scale + offset + t * offset_step, which may be outside 0..source-1: padding. */
+struct conv_axis {
+    int64_t count, first, step;
+    int64_t taps, tap_first, tap_step;
+    int64_t scale, offset, offset_step;
+    int64_t source, kernel;
+};
+
+struct conv_grid {
+    struct conv_axis y, x;
+    const float *source;
+    int64_t samples, channels; /* of the source */
+    int64_t terms;             /* kernel rows * kernel columns * channels, skipped ones included */
+    bool rows_run;             /* the taps of a kernel row lie side by side in the source and in the terms */
+};
+
+/* One position: where its tap (0, 0) lies. */
+struct conv_site {
+    int64_t y, x;   /* of the source */
+    int64_t offset; /* of that element in the source; it may lie outside */
+    bool inside;    /* no column tap in the padding */
+};
+
+/* Of CONV2D and CONV2D_WGRAD. */
+struct conv_grid LSI_ISA_NAME(lsi_conv_grid_forward)(const struct ls_conv2d_attrs *attrs, const struct ls_view *x,
+                                                     const struct ls_view *y);
+/* Of CONV2D_XGRAD: input rows with py = row mod stride, columns likewise. */
+struct conv_grid LSI_ISA_NAME(lsi_conv_grid_adjoint)(const struct ls_conv2d_attrs *attrs, const struct ls_view *dx,
+                                                     const struct ls_view *dy, int64_t py, int64_t px);
+/* Position number `index` of the grid over all samples. */
+struct conv_site LSI_ISA_NAME(lsi_conv_site)(const struct conv_grid *grid, int64_t index);
+/* Packs terms [begin, end) of CONV_ROWS sites as [site][CONV_PITCH], without taps that are padding for all of them
+ * and with zeros where they are for some. Returns the number of runs of terms that were packed (<= CONV_BLOCK). */
+int LSI_ISA_NAME(lsi_conv_pack_sites)(const struct conv_grid *grid, const struct conv_site *sites, int64_t begin,
+                                      int64_t end, float *a, struct conv_run *runs);
+/* Packs terms [begin, end) of one site; zeros in the padding. The grid is a forward one. */
+void LSI_ISA_NAME(lsi_conv_pack_patch)(const struct conv_grid *grid, const struct conv_site *site, int64_t begin,
+                                       int64_t end, float *a);
+
+static inline int64_t conv_grid_positions(const struct conv_grid *grid)
+{
+    return grid->samples * grid->y.count * grid->x.count;
+}
+
+static inline void conv_copy(float *to, const float *from, int64_t count)
+{
+    for (; count >= VEC_LANES; count -= VEC_LANES, to += VEC_LANES, from += VEC_LANES) {
+        vec_store(to, vec_load(from));
+    }
+    if (count > 0) {
+        vec_store_some(to, vec_load_some(from, count), count);
+    }
+}
+
+static inline void conv_zero(float *to, int64_t count)
+{
+    for (; count > 0; count -= VEC_LANES, to += VEC_LANES) {
+        vec_store_some(to, vec_set(0.0f), count);
+    }
+}
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The register kernel of convolutions: a tile of up to CONV_ROWS x CONV_COLUMNS sums, one block of terms.
+ * Forward and input gradient: rows are output positions, terms are weights. Weight gradient: rows are weights of one
+ * output channel, terms are positions.
+ */
+#ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
+#define LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
+
+#include "core/device/cpu/isa/conv_vec.h"
+#include "core/device/cpu/isa/isa.h"
+
+#define CONV_BLOCK 256 /* terms of one block of a sum */
+#define CONV_COLUMNS (2 * VEC_LANES)
+#if defined(LS_ISA_avx512)
+#define CONV_ROWS 14 /* 28 accumulators, 2 columns, 1 broadcast of 32 registers */
+#else
+#define CONV_ROWS 6 /* 12 accumulators, 2 columns, 1 broadcast of 16 registers */
+#endif
+/* Floats from row to row of a packed tile whose terms lie side by side: an odd number of cache lines. */
+#define CONV_PITCH (CONV_BLOCK + 16)
+
+/* A run of terms that are not skipped. */
+struct conv_run {
+    int64_t begin, count;
+};
+
+struct conv_tile {
+    const float *a; /* by_term: [term][row], a_step apart; else [row][term], CONV_PITCH apart, runs side by side */
+    int64_t a_step; /* by_term only */
+    const float *b; /* packed columns: [term][CONV_COLUMNS], or [term][VEC_LANES] where columns <= VEC_LANES */
+    const struct conv_run *runs; /* terms of b to multiply; a has only these */
+    int run_count;
+    float *const *rows; /* of the output: running sums */
+    int row_count;
+    int columns; /* of the tile that exist, 1..CONV_COLUMNS */
+    bool first;  /* the running sums begin here, at +0 */
+    bool last;   /* apply bias and relu */
+    bool relu;
+    const float *bias; /* of the tile's columns; NULL: none */
+};
+
+/* Adds the block to the running sums. The packed operands are padded to whole registers. */
+void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile); /* [row][term] */
+void LSI_ISA_NAME(lsi_conv_tile_weights)(const struct conv_tile *tile);   /* [term][row] */
+
+static inline int64_t conv_tile_columns(int64_t count, int64_t begin)
+{
+    return count - begin < CONV_COLUMNS ? count - begin : CONV_COLUMNS;
+}
+
+/* Floats from term to term of the packed tile that begins at column `begin`. */
+static inline int64_t conv_tile_width(int64_t count, int64_t begin)
+{
+    return conv_tile_columns(count, begin) <= VEC_LANES ? VEC_LANES : CONV_COLUMNS;
+}
+
+/* Columns rounded up to whole registers: floats of one packed term over all tiles. */
+static inline int64_t conv_packed_columns(int64_t count)
+{
+    return (count + VEC_LANES - 1) / VEC_LANES * VEC_LANES;
+}
+
+#endif
