@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside core/job: from text to a tree with overrides, and the walk over its keys. */
+#ifndef LOCKSTEP_CORE_JOB_JOB_INTERNAL_H
+#define LOCKSTEP_CORE_JOB_JOB_INTERNAL_H
+
+#include "core/job/job.h"
+
+#include <jansson.h>
+
+/* Everything ls_job_parse does without opening a file: no model text yet. */
+enum ls_status lsi_job_read(const char *text, size_t length, const char *path, const char *const *overrides,
+                            int override_count, struct ls_job **job, struct ls_error *err);
+
+/* Text and overrides as one tree; lines may be NULL. Both returned (json_decref). */
+enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, const char *const *overrides,
+                            int override_count, json_t **tree, json_t **lines, struct ls_error *err);
+
+/* Where the walk is: an object of the tree and its key path ("data.train", "" at the top). After a failure every
+ * further call does nothing, so that a section reads as a list of its keys. */
+struct lsi_walk {
+    const char *file; /* borrowed */
+    json_t *lines;    /* borrowed; key path -> line, may be NULL */
+    enum ls_status status;
+    struct ls_error *err;
+};
+struct lsi_section {
+    struct lsi_walk *walk;
+    json_t *object; /* borrowed; NULL: the section is not there */
+    char path[160];
+};
+
+/* Fails the walk at a key (NULL: the section itself): "job.yaml, line 3: batch.size <sentence>". */
+void lsi_job_fail(const struct lsi_section *section, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The section of a key; object NULL where the key is missing or null. */
+struct lsi_section lsi_job_section(const struct lsi_section *outer, const char *key);
+/* Fails where the section has a key that is none of names; suggests the nearest. */
+void lsi_job_check_keys(const struct lsi_section *section, const char *const *names, size_t count);
+/* True where the key has a value other than null. */
+bool lsi_job_has(const struct lsi_section *section, const char *key);
+/* Readers of one key. A missing one leaves *value as it is (the default). */
+void lsi_job_integer(const struct lsi_section *section, const char *key, int64_t low, int64_t high, int64_t *value);
+void lsi_job_int(const struct lsi_section *section, const char *key, int low, int high, int *value);
+/* low is left out of the range where open. */
+void lsi_job_number(const struct lsi_section *section, const char *key, double low, bool open, double high,
+                    double *value);
+void lsi_job_flag(const struct lsi_section *section, const char *key, bool *value);
+/* A text, copied (the old *value is freed). */
+void lsi_job_string(const struct lsi_section *section, const char *key, char **value);
+/* A text that must be one of names; suggests the nearest. */
+void lsi_job_choice(const struct lsi_section *section, const char *key, const char *const *names, size_t count,
+                    char **value);
+/* Fails where the key is missing. */
+void lsi_job_require(const struct lsi_section *section, const char *key);
+
+#endif

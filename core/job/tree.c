@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The job's text as a tree of JSON values, with --set key.path=value laid over it. */
+#include "core/job/job_internal.h"
+
+#include "core/base/alloc.h"
+#include "core/base/str.h"
+#include "core/formats/json.h"
+#include "core/formats/yaml.h"
+
+#include <string.h>
+
+#define MAX_TEXT (1 << 20)
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* `loss: mse` and `loss: {name: mse}` mean the same, so an override may add an option to the short form. */
+static json_t *open_short_form(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    json_t *named;
+
+    if (!json_is_string(value) || (strcmp(key, "loss") != 0 && strcmp(key, "optimizer") != 0))
+        return NULL;
+    named = json_pack("{s:O}", "name", value);
+    if (named == NULL || json_object_set_new(object, key, named) != 0)
+        return NULL;
+    return named;
+}
+
+/* The object that holds the last key of the path; missing ones are made. *key is changed to the last key. */
+static json_t *descend(json_t *tree, char **key)
+{
+    json_t *object = tree;
+    char *dot;
+
+    while ((dot = strchr(*key, '.')) != NULL) {
+        json_t *next;
+
+        *dot = '\0';
+        if ((*key)[0] == '\0')
+            return NULL;
+        next = json_object_get(object, *key);
+        if (next == NULL || json_is_null(next)) {
+            next = json_object();
+            if (json_object_set_new(object, *key, next) != 0)
+                return NULL;
+        } else if (!json_is_object(next)) {
+            next = open_short_form(object, *key);
+        }
+        if (next == NULL)
+            return NULL;
+        object = next;
+        *key = dot + 1;
+    }
+    return (*key)[0] != '\0' ? object : NULL;
+}
+
+static enum ls_status apply_override(json_t *tree, const char *override, struct ls_error *err)
+{
+    const char *equals = strchr(override, '=');
+    char *path = NULL, *name = NULL, *key;
+    json_t *value = NULL, *object;
+    enum ls_status status;
+
+    if (equals == NULL || equals == override)
+        return ls_error_set(err, LS_EINVAL, "--set %.200s: it must have the form key.path=value", override);
+    if (equals - override > 128)
+        return ls_error_set(err, LS_EINVAL, "--set %.60s...: the key is too long", override);
+    path = ls_str_format("%.*s", (int)(equals - override), override);
+    name = ls_str_format("--set %.200s", override);
+    if (path == NULL || name == NULL) {
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory for --set %.200s", override);
+        goto free_names;
+    }
+    status = ls_yaml_parse(equals + 1, strlen(equals + 1), name, &value, NULL, err);
+    if (status != LS_OK)
+        goto free_names;
+    key = path;
+    object = descend(tree, &key);
+    if (object == NULL || json_object_set(object, key, value) != 0)
+        status = ls_error_set(err, LS_EINVAL, "--set %.200s: %.*s is not inside a section of the job", override,
+                              (int)(equals - override), override);
+    json_decref(value);
+free_names:
+    ls_free(name);
+    ls_free(path);
+    return status;
+}
+
+enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, const char *const *overrides,
+                            int override_count, json_t **tree, json_t **lines, struct ls_error *err)
+{
+    json_t *found = NULL, *found_lines = NULL;
+    enum ls_status status;
+
+    if (length > MAX_TEXT)
+        return ls_error_set(err, LS_EINVAL, "%s is longer than %d bytes; it is no job file", path, MAX_TEXT);
+    status = ends_with(path, ".json") ? ls_json_parse(text, length, path, &found, err)
+                                      : ls_yaml_parse(text, length, path, &found, &found_lines, err);
+    if (status != LS_OK)
+        return status;
+    if (json_is_null(found))
+        status = ls_error_set(err, LS_EINVAL, "%s is empty; it must describe a job", path);
+    else if (!json_is_object(found))
+        status = ls_error_set(err, LS_EINVAL, "%s does not describe a job: keys and values are expected", path);
+    for (int i = 0; i < override_count && status == LS_OK; i++)
+        status = apply_override(found, overrides[i], err);
+    if (status != LS_OK) {
+        json_decref(found);
+        json_decref(found_lines);
+        return status;
+    }
+    *tree = found;
+    *lines = found_lines;
+    return LS_OK;
+}
