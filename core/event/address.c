@@ -48,6 +48,22 @@ bool lsi_address_numeric(const char *host, uint16_t port, struct sockaddr_storag
            uv_ip6_addr(host, port, (struct sockaddr_in6 *)address) == 0;
 }
 
+void ls_host_name(char host[64])
+{
+    char name[UV_MAXHOSTNAMESIZE] = "";
+    size_t size = sizeof name;
+
+    if (uv_os_gethostname(name, &size) != 0 || name[0] == '\0')
+        (void)ls_str_into(name, sizeof name, "localhost");
+    (void)ls_str_into(host, 64, name);
+    for (char *c = host; *c != '\0'; c++) {
+        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
+
+        if (!letter && strchr(".-_", *c) == NULL)
+            *c = '-';
+    }
+}
+
 void lsi_address_text(const struct sockaddr_storage *address, char text[LS_ADDRESS_TEXT], uint16_t *port)
 {
     text[0] = '\0';

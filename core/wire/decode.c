@@ -217,14 +217,18 @@ static enum ls_status decode_heartbeat(const void *pb_any, struct ls_wire_heartb
     return LS_OK;
 }
 
-static enum ls_status decode_report(const void *pb_any, struct ls_step_report *report, struct ls_error *err)
+static enum ls_status decode_report(const void *pb_any, struct ls_wire_report *wire, struct ls_error *err)
 {
+    struct ls_step_report *report = &wire->report;
     const Lockstep__StepReport *pb = pb_any;
 
     if (pb->n_metrics > sizeof report->metrics / sizeof report->metrics[0])
         return wrong(err, "STEP_REPORT", "metrics");
     for (size_t i = 0; i < pb->n_metrics; i++)
         report->metrics[i] = pb->metrics[i];
+    if (pb->first_step > pb->step)
+        return wrong(err, "STEP_REPORT", "first_step");
+    wire->first_step = pb->first_step;
     report->step = pb->step;
     report->epoch = pb->epoch;
     report->fingerprint = pb->fingerprint;

@@ -142,10 +142,12 @@ static enum ls_status encode_heartbeat(const struct ls_wire_heartbeat *heartbeat
     return pack(&pb.base, out);
 }
 
-static enum ls_status encode_report(const struct ls_step_report *report, struct ls_buf *out)
+static enum ls_status encode_report(const struct ls_wire_report *wire, struct ls_buf *out)
 {
+    const struct ls_step_report *report = &wire->report;
     Lockstep__StepReport pb = LOCKSTEP__STEP_REPORT__INIT;
 
+    pb.first_step = wire->first_step;
     pb.step = report->step;
     pb.epoch = report->epoch;
     pb.fingerprint = report->fingerprint;

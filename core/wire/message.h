@@ -114,6 +114,11 @@ struct ls_wire_heartbeat {
     enum ls_phase phase;
 };
 
+struct ls_wire_report {
+    struct ls_step_report report; /* its generation is the frame's */
+    uint64_t first_step;          /* it stands for the steps first_step .. report.step: the newest wins */
+};
+
 struct ls_wire_checkpoint {
     uint64_t step;
     char path[4096];
@@ -135,7 +140,7 @@ struct ls_message {
         struct ls_wire_assignment assignment;
         struct ls_wire_order_message order;
         struct ls_wire_heartbeat heartbeat;
-        struct ls_step_report report; /* its generation is the frame's */
+        struct ls_wire_report report;
         struct ls_wire_checkpoint checkpoint;
         struct ls_wire_finish finish;
     };

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sign of life: step and phase are kept for the sentence that says who was doing what. */
+#include "coordinator/machine/machine_internal.h"
+
+void lsi_on_heartbeat(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms)
+{
+    struct lsi_worker *worker = lsi_worker_find(machine, event->worker);
+
+    if (worker == NULL || !lsi_worker_alive(worker))
+        return;
+    worker->heard_ms = now_ms;
+    lsi_act(machine, LS_ACTION_ACK)->worker = worker->id;
+    if (event->generation != machine->generation)
+        return; /* life is life, but an older generation's step says nothing about this one */
+    worker->step = event->heartbeat.step;
+    worker->phase = event->heartbeat.phase;
+}
