@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the product kernels read a call: the operands of dense and dense_wgrad, and where a batch reduction cuts. */
+/*
+ * How the product kernels read a call: the operands of dense and dense_wgrad, and where a batch reduction cuts.
+ * Operands are typed float; the reference reads them as double where the call says so.
+ */
 #ifndef LOCKSTEP_CORE_DEVICE_PRODUCTS_H
 #define LOCKSTEP_CORE_DEVICE_PRODUCTS_H
 

@@ -202,8 +202,8 @@ static bool dense_accepts(const struct ls_device *device, const struct ls_op_cal
     struct lsi_dense d = lsi_dense_of(call);
 
     (void)device;
-    return d.rows > 0 && d.columns > 0 && d.depth > 0 && d.rows <= INT_MAX && d.columns <= INT_MAX &&
-           d.depth <= INT_MAX;
+    return call->out[0].dtype == LS_F32 && d.rows > 0 && d.columns > 0 && d.depth > 0 && d.rows <= INT_MAX &&
+           d.columns <= INT_MAX && d.depth <= INT_MAX;
 }
 
 static bool wgrad_accepts(const struct ls_device *device, const struct ls_op_call *call)
@@ -212,7 +212,7 @@ static bool wgrad_accepts(const struct ls_device *device, const struct ls_op_cal
 
     (void)device;
     lsi_wgrad_of(call, &w);
-    return w.samples > 0 && w.k > 0 && w.n > 0 && w.k <= INT_MAX && w.n <= INT_MAX;
+    return call->out[0].dtype == LS_F32 && w.samples > 0 && w.k > 0 && w.n > 0 && w.k <= INT_MAX && w.n <= INT_MAX;
 }
 
 static const struct lsi_kernel kernels[LS_OP_COUNT] = {

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The register kernel of dense products: one block of terms for a tile of up to TILE_ROWS x TILE_COLUMNS sums, then
+ * what the block is added to. Pending partials of the canonical tree are tiles of their own that stay in L1.
+ */
+#ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
+#define LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
+
+#include "core/device/cpu/isa/conv_vec.h"
+#include "core/device/cpu/isa/isa.h"
+#include "core/device/products.h"
+
+#define TILE_COLUMNS (2 * VEC_LANES)
+#if defined(LS_ISA_avx512)
+#define TILE_ROWS 14 /* 28 accumulators, 2 columns, 1 broadcast of 32 registers */
+#else
+#define TILE_ROWS 6 /* 12 accumulators, 2 columns, 1 broadcast of 16 registers */
+#endif
+/* Floats from row to row of a packed operand whose terms lie side by side: an odd number of cache lines. */
+#define TILE_PITCH (LSI_BLOCK + 16)
+#define TILE_FLOATS (TILE_ROWS * TILE_COLUMNS)
+/* Partials that are added after a block at most: one a level of the tree. */
+#define TILE_MERGES 9
+
+struct product_tile {
+    const float *a; /* [row][term], TILE_PITCH apart; or [term][row], TILE_ROWS apart */
+    const float *b; /* [term][column], b_step apart */
+    int64_t b_step;
+    int64_t depth;     /* terms */
+    int rows, columns; /* of the tile that exist, >= 1 */
+    /* sum = block + (base, or +0 where NULL); then merge[i] + sum, in order; then bias, then relu. */
+    const float *base;
+    int64_t base_step;
+    int merges;
+    const float *merge[TILE_MERGES]; /* TILE_COLUMNS apart, whole registers */
+    const float *bias;               /* of the tile's columns; NULL: none */
+    bool relu;
+    float *to;
+    int64_t to_step;
+};
+
+/* a is [row][term]; b packed: whole registers may be read where columns end. */
+void LSI_ISA_NAME(lsi_product_tile_rows)(const struct product_tile *tile);
+/* The same with b as it lies in memory: columns == TILE_COLUMNS, fetched ahead. */
+void LSI_ISA_NAME(lsi_product_tile_direct)(const struct product_tile *tile);
+/* a is [term][row]. */
+void LSI_ISA_NAME(lsi_product_tile_terms)(const struct product_tile *tile);
+
+/* `columns` columns of `depth` rows, `from_step` apart, to whole registers `to_step` apart (zeros at the end). */
+void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_t depth, int columns, float *to,
+                                    int64_t to_step);
+/* At most TILE_ROWS columns, to rows TILE_ROWS apart. */
+void LSI_ISA_NAME(lsi_product_pack_tight)(const float *from, int64_t from_step, int64_t depth, int columns, float *to);
+/* lsi_product_pack from a transposed operand: from is [column][term]. */
+void LSI_ISA_NAME(lsi_product_pack_transposed)(const float *from, int64_t from_step, int64_t depth, int columns,
+                                               float *to, int64_t to_step);
+
+/* Columns rounded up to whole registers: floats of one packed term of a tile. */
+static inline int64_t tile_width(int64_t columns)
+{
+    return columns > VEC_LANES ? TILE_COLUMNS : VEC_LANES;
+}
+
+/* Where tile `index` begins if `count` rows are cut into `tiles` tiles of nearly equal height. */
+static inline int64_t tile_begin(int64_t count, int64_t tiles, int64_t index)
+{
+    int64_t height = count / tiles, rest = count % tiles;
+
+    return index * height + (index < rest ? index : rest);
+}
+
+static inline int64_t tile_count(int64_t rows)
+{
+    return (rows + TILE_ROWS - 1) / TILE_ROWS;
+}
+
+static inline int64_t panel_count(int64_t columns)
+{
+    return (columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
+}
+
+static inline int panel_columns(int64_t columns, int64_t panel)
+{
+    int64_t left = columns - panel * TILE_COLUMNS;
+
+    return (int)(left < TILE_COLUMNS ? left : TILE_COLUMNS);
+}
+
+/* products_wgrad.c: its row of the table. */
+void LSI_ISA_NAME(lsi_cpu_dense_wgrad)(struct lsi_kernel *table);
+
+#endif
