@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hashes of hash.h over libcrypto and xxHash; CRC-32C by eight tables (slicing-by-8, Kounavis 2005). */
+/* Hashes of hash.h over libcrypto and xxHash; CRC-32C by the processor's
+ * instruction (SSE 4.2) or by eight tables (slicing-by-8, Kounavis 2005). */
 #define XXH_INLINE_ALL
 #include "core/base/hash.h"
 
@@ -129,12 +130,35 @@ static void make_crc_table(void)
             crc_table[k][n] = (crc_table[k - 1][n] >> 8) ^ crc_table[0][crc_table[k - 1][n] & 0xff];
 }
 
+#if defined(__x86_64__)
+/* The processor's own instruction, eight bytes in three cycles. */
+__attribute__((target("sse4.2"))) static uint32_t crc_of_processor(uint32_t crc, const uint8_t *bytes, size_t length)
+{
+    uint64_t wide = crc;
+
+    for (; length >= 8; length -= 8, bytes += 8) {
+        uint64_t word;
+
+        memcpy(&word, bytes, 8);
+        wide = __builtin_ia32_crc32di(wide, word);
+    }
+    crc = (uint32_t)wide;
+    for (; length > 0; length--, bytes++)
+        crc = __builtin_ia32_crc32qi(crc, *bytes);
+    return crc;
+}
+#endif
+
 uint32_t ls_crc32c(uint32_t crc, const void *data, size_t length)
 {
     const uint8_t *bytes = data;
 
-    (void)pthread_once(&crc_once, make_crc_table);
     crc = ~crc;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2"))
+        return ~crc_of_processor(crc, bytes, length);
+#endif
+    (void)pthread_once(&crc_once, make_crc_table);
     for (; length >= 8; length -= 8, bytes += 8) {
         uint32_t low =
             crc ^ ((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24);

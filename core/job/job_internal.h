@@ -11,7 +11,8 @@
 enum ls_status lsi_job_read(const char *text, size_t length, const char *path, const char *const *overrides,
                             int override_count, struct ls_job **job, struct ls_error *err);
 
-/* Text and overrides as one tree; lines may be NULL. Both returned (json_decref). */
+/* Text and overrides as one tree. *lines: key path -> line, or the text of the override that set it. Both returned
+ * (json_decref). */
 enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, const char *const *overrides,
                             int override_count, json_t **tree, json_t **lines, struct ls_error *err);
 
@@ -19,7 +20,7 @@ enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, c
  * further call does nothing, so that a section reads as a list of its keys. */
 struct lsi_walk {
     const char *file; /* borrowed */
-    json_t *lines;    /* borrowed; key path -> line, may be NULL */
+    json_t *lines;    /* borrowed; of lsi_job_tree, may be NULL */
     enum ls_status status;
     struct ls_error *err;
 };

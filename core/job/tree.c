@@ -60,7 +60,19 @@ static json_t *descend(json_t *tree, char **key)
     return (*key)[0] != '\0' ? object : NULL;
 }
 
-static enum ls_status apply_override(json_t *tree, const char *override, struct ls_error *err)
+/* Complaints about the key then name the override, not a line of the file. */
+static enum ls_status note_origin(json_t *lines, const char *override, size_t path_length, struct ls_error *err)
+{
+    char *path = ls_str_format("%.*s", (int)path_length, override);
+    enum ls_status status = LS_OK;
+
+    if (path == NULL || json_object_set_new(lines, path, json_string(override)) != 0)
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory for --set %.200s", override);
+    ls_free(path);
+    return status;
+}
+
+static enum ls_status apply_override(json_t *tree, json_t *lines, const char *override, struct ls_error *err)
 {
     const char *equals = strchr(override, '=');
     char *path = NULL, *name = NULL, *key;
@@ -85,6 +97,8 @@ static enum ls_status apply_override(json_t *tree, const char *override, struct 
     if (object == NULL || json_object_set(object, key, value) != 0)
         status = ls_error_set(err, LS_EINVAL, "--set %.200s: %.*s is not inside a section of the job", override,
                               (int)(equals - override), override);
+    else
+        status = note_origin(lines, override, (size_t)(equals - override), err);
     json_decref(value);
 free_names:
     ls_free(name);
@@ -104,12 +118,14 @@ enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, c
                                       : ls_yaml_parse(text, length, path, &found, &found_lines, err);
     if (status != LS_OK)
         return status;
+    if (found_lines == NULL)
+        found_lines = json_object();
     if (json_is_null(found))
         status = ls_error_set(err, LS_EINVAL, "%s is empty; it must describe a job", path);
     else if (!json_is_object(found))
         status = ls_error_set(err, LS_EINVAL, "%s does not describe a job: keys and values are expected", path);
     for (int i = 0; i < override_count && status == LS_OK; i++)
-        status = apply_override(found, overrides[i], err);
+        status = apply_override(found, found_lines, overrides[i], err);
     if (status != LS_OK) {
         json_decref(found);
         json_decref(found_lines);

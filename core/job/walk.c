@@ -32,7 +32,10 @@ void lsi_job_fail(const struct lsi_section *section, const char *key, const char
     va_end(args);
     path_of(section, key, path, sizeof path);
     line = json_object_get(walk->lines, path);
-    if (line != NULL)
+    if (json_is_string(line))
+        walk->status =
+            ls_error_set(walk->err, LS_EINVAL, "--set %.200s: %s %s", json_string_value(line), path, sentence);
+    else if (line != NULL)
         walk->status = ls_error_set(walk->err, LS_EINVAL, "%s, line %d: %s %s", walk->file,
                                     (int)json_integer_value(line), path, sentence);
     else
@@ -87,7 +90,8 @@ void lsi_job_check_keys(const struct lsi_section *section, const char *const *na
             continue;
         near = ls_str_nearest(key, names, count);
         if (near != NULL)
-            lsi_job_fail(section, key, "is not a key of a job; did you mean %s?", near);
+            lsi_job_fail(section, key, "is not a key of a job; did you mean %s%s%s?", section->path,
+                         section->path[0] != '\0' ? "." : "", near);
         else
             lsi_job_fail(section, key, "is not a key of a job");
         return;
