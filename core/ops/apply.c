@@ -190,16 +190,21 @@ enum ls_status ls_apply_fill(struct ls_context *context, const struct ls_value_i
 enum ls_status ls_value_custom_rule(struct ls_context *context, struct ls_value *value,
                                     const struct ls_custom_rule *rule, struct ls_value **out, struct ls_error *err)
 {
-    struct ls_custom_rule *kept = lsi_pool_take(&context->pool, sizeof(*kept));
-    struct ls_value **in = lsi_pool_take(&context->pool, (size_t)(rule->in_count + 1) * sizeof(struct ls_value *));
+    struct ls_custom_rule *kept;
+    struct ls_value **in;
     struct ls_node node = {
         .op = LS_OP_RESHAPE, .attrs = {.reshape = {.shape = value->info.shape}}, .in = &value, .in_count = 1};
     struct lsi_result result = {.info = value->info, .per_shard = value->per_shard};
 
-    if (kept == NULL || in == NULL)
-        return ls_error_set(err, LS_ENOMEM, "no memory for a custom gradient");
+    if (rule->in_count < 0 || rule->in_count > LS_MAX_INPUTS)
+        return ls_error_set(err, LS_EINVAL, "a custom gradient of %d inputs; 0 to %d are possible", rule->in_count,
+                            LS_MAX_INPUTS);
     if (value->info.distribution == LS_PARTIAL)
         return ls_error_set(err, LS_EINVAL, "a custom gradient of a partial sum; reduce it first");
+    kept = lsi_pool_take(&context->pool, sizeof(*kept));
+    in = lsi_pool_take(&context->pool, (size_t)(rule->in_count + 1) * sizeof(struct ls_value *));
+    if (kept == NULL || in == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a custom gradient");
     for (int i = 0; i < rule->in_count; i++)
         in[i] = rule->in[i];
     *kept = *rule;

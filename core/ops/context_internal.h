@@ -87,6 +87,8 @@ static inline const struct ls_value_info *lsi_in(const struct lsi_rule_call *cal
 }
 /* Input i has this dtype. */
 enum ls_status lsi_rule_dtype(const struct lsi_rule_call *call, int i, enum ls_dtype dtype, struct ls_error *err);
+/* Input i is f32 or f64, and what input 0 is. */
+enum ls_status lsi_rule_float(const struct lsi_rule_call *call, int i, struct ls_error *err);
 /* Input i is replicated and has this shape. */
 enum ls_status lsi_rule_parameter(const struct lsi_rule_call *call, int i, const struct ls_shape *shape,
                                   struct ls_error *err);

@@ -5,10 +5,10 @@
  */
 #include "core/ops/context_internal.h"
 
-/* Input i is f32, spread over samples, with rows along its last axis. */
+/* Input i is a float, spread over samples, with rows along its last axis. */
 static enum ls_status check_rows(const struct lsi_rule_call *call, int i, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, i, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, i, err);
 
     if (status == LS_OK)
         status = lsi_rule_rank(call, i, 2, err);
@@ -60,7 +60,8 @@ static enum ls_status check_shard_tree(const struct lsi_rule_call *call, struct 
 
 static enum ls_status check_scalar_sum(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, 0, call->op == LS_OP_SUM_F64 ? LS_F32 : LS_I64, err);
+    enum ls_status status =
+        call->op == LS_OP_SUM_F64 ? lsi_rule_float(call, 0, err) : lsi_rule_dtype(call, 0, LS_I64, err);
 
     if (status != LS_OK)
         return status;
@@ -78,6 +79,8 @@ static enum ls_status check_moments(const struct lsi_rule_call *call, struct lsi
 
     if (status != LS_OK)
         return status;
+    if (lsi_in(call, 0)->dtype != LS_F32)
+        return lsi_rule_fail(call, err, "statistics are of float32 values");
     out->info.dtype = LS_F32;
     out->info.shape = LS_SHAPE(3, last_dim(call, 0));
     out->info.distribution = LS_PARTIAL;
@@ -100,12 +103,12 @@ static enum ls_status check_reduce(const struct lsi_rule_call *call, struct lsi_
 /* x (rows.., C) and parameters (C) from input `first` on. */
 static enum ls_status check_channels(const struct lsi_rule_call *call, int first, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, 0, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, 0, err);
 
     if (status == LS_OK)
         status = lsi_rule_rank(call, 0, lsi_in(call, 0)->distribution == LS_PER_SAMPLE ? 2 : 1, err);
     for (int i = first; i < call->in_count && status == LS_OK; i++) {
-        status = lsi_rule_dtype(call, i, LS_F32, err);
+        status = lsi_rule_float(call, i, err);
         if (status == LS_OK)
             status = lsi_rule_parameter(call, i, &LS_SHAPE(last_dim(call, 0)), err);
     }
@@ -126,7 +129,7 @@ static enum ls_status check_bn_xgrad(const struct lsi_rule_call *call, struct ls
     enum ls_status status = check_channels(call, 2, err);
 
     if (status == LS_OK)
-        status = lsi_rule_dtype(call, 1, LS_F32, err);
+        status = lsi_rule_float(call, 1, err);
     if (status == LS_OK)
         status = lsi_rule_same(call, 0, 1, err);
     if (status == LS_OK)

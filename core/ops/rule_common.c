@@ -24,6 +24,15 @@ enum ls_status lsi_rule_dtype(const struct lsi_rule_call *call, int i, enum ls_d
     return LS_OK;
 }
 
+enum ls_status lsi_rule_float(const struct lsi_rule_call *call, int i, struct ls_error *err)
+{
+    enum ls_dtype dtype = lsi_in(call, i)->dtype;
+
+    if (dtype != LS_F32 && dtype != LS_F64)
+        return lsi_rule_fail(call, err, "input %d is %s; float32 or float64 is needed", i, ls_dtype_name(dtype));
+    return i > 0 ? lsi_rule_dtype(call, i, lsi_in(call, 0)->dtype, err) : LS_OK;
+}
+
 enum ls_status lsi_rule_parameter(const struct lsi_rule_call *call, int i, const struct ls_shape *shape,
                                   struct ls_error *err)
 {
@@ -94,7 +103,7 @@ enum ls_status lsi_rule_partial(const struct lsi_rule_call *call, const struct l
                                  call->shards->count);
     }
     out->info.shape = batch->per_shard ? with_shards(call, shape) : *shape;
-    out->info.dtype = LS_F32;
+    out->info.dtype = lsi_in(call, 0)->dtype;
     out->info.distribution = LS_PARTIAL;
     out->per_shard = batch->per_shard;
     return LS_OK;

@@ -5,17 +5,17 @@
 static enum ls_status check_unary(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
     lsi_rule_like(call, 0, out);
-    return lsi_rule_dtype(call, 0, LS_F32, err);
+    return lsi_rule_float(call, 0, err);
 }
 
 static enum ls_status check_binary(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
     const struct ls_value_info *a = lsi_in(call, 0), *b = lsi_in(call, 1);
     char first[128], second[128];
-    enum ls_status status = lsi_rule_dtype(call, 0, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, 0, err);
 
     if (status == LS_OK)
-        status = lsi_rule_dtype(call, 1, LS_F32, err);
+        status = lsi_rule_float(call, 1, err);
     if (status != LS_OK)
         return status;
     lsi_rule_like(call, 0, out);
@@ -33,7 +33,7 @@ static enum ls_status check_pairwise(const struct lsi_rule_call *call, struct ls
 {
     lsi_rule_like(call, 0, out);
     for (int i = 0; i < call->in_count; i++) {
-        enum ls_status status = lsi_rule_dtype(call, i, LS_F32, err);
+        enum ls_status status = lsi_rule_float(call, i, err);
 
         if (status == LS_OK && i > 0)
             status = lsi_rule_same(call, 0, i, err);

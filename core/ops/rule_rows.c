@@ -2,10 +2,10 @@
 /* Rules of ops along the last axis: softmax, cross-entropies, hits, gather. The last axis is never the samples'. */
 #include "core/ops/context_internal.h"
 
-/* Input 0 is f32 with a last axis that holds no samples. */
+/* Input 0 is a float with a last axis that holds no samples. */
 static enum ls_status check_last_axis(const struct lsi_rule_call *call, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, 0, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, 0, err);
 
     if (status == LS_OK && lsi_in(call, 0)->distribution == LS_PER_SAMPLE && lsi_in(call, 0)->shape.rank < 2)
         return lsi_rule_fail(call, err, "the last axis of input 0 holds the samples; it would mix them");
@@ -17,7 +17,7 @@ static enum ls_status check_per_row(const struct lsi_rule_call *call, int i, enu
 {
     const struct ls_value_info *x = lsi_in(call, 0), *y = lsi_in(call, i);
     struct ls_shape rows = x->shape;
-    enum ls_status status = lsi_rule_dtype(call, i, dtype, err);
+    enum ls_status status = dtype == LS_I32 ? lsi_rule_dtype(call, i, dtype, err) : lsi_rule_float(call, i, err);
     char is[128], must[128];
 
     if (status != LS_OK)
@@ -34,7 +34,7 @@ static enum ls_status check_per_row(const struct lsi_rule_call *call, int i, enu
 /* Input i is like input 0 in all. */
 static enum ls_status check_like(const struct lsi_rule_call *call, int i, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, i, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, i, err);
 
     return status == LS_OK ? lsi_rule_same(call, 0, i, err) : status;
 }
@@ -65,7 +65,7 @@ static enum ls_status check_reduce_sum(const struct lsi_rule_call *call, struct 
 static enum ls_status check_widen(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
     const struct ls_value_info *x = lsi_in(call, 0);
-    enum ls_status status = lsi_rule_dtype(call, 0, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, 0, err);
 
     if (status == LS_OK && call->op == LS_OP_SCATTER_ROWS)
         status = lsi_rule_dtype(call, 1, LS_I32, err);
@@ -91,7 +91,7 @@ static enum ls_status check_labelled(const struct lsi_rule_call *call, struct ls
     if (status != LS_OK)
         return status;
     lsi_rule_like(call, 1, out);
-    out->info.dtype = call->op == LS_OP_SPARSE_HIT ? LS_I64 : LS_F32;
+    out->info.dtype = call->op == LS_OP_SPARSE_HIT ? LS_I64 : lsi_in(call, 0)->dtype;
     return LS_OK;
 }
 
@@ -106,7 +106,8 @@ static enum ls_status check_targets(const struct lsi_rule_call *call, struct lsi
         return status;
     lsi_rule_like(call, 0, out);
     out->info.shape.rank--;
-    out->info.dtype = call->op == LS_OP_DENSE_HIT ? LS_I64 : LS_F32;
+    if (call->op == LS_OP_DENSE_HIT)
+        out->info.dtype = LS_I64;
     return LS_OK;
 }
 
@@ -127,7 +128,7 @@ static enum ls_status check_loss_grad(const struct lsi_rule_call *call, struct l
 
 static enum ls_status check_elementwise(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
-    enum ls_status status = lsi_rule_dtype(call, 0, LS_F32, err);
+    enum ls_status status = lsi_rule_float(call, 0, err);
 
     for (int i = 1; i < call->in_count && status == LS_OK; i++)
         status = check_like(call, i, err);
