@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Groups: choice of the provider, members, registered memory, the one recorded reason of an end. */
+#include "collective/group_impl.h"
+
+#include "core/base/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct ls_provider_ops *const providers[] = {
+    &lsi_self_provider,
+    &lsi_shm_provider,
+};
+
+static const struct ls_provider_ops *find_provider(const char *name)
+{
+    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
+        if (strcmp(providers[i]->name, name) == 0)
+            return providers[i];
+    return NULL;
+}
+
+static enum ls_status check_options(const char *provider, const struct ls_group_options *options, struct ls_error *err)
+{
+    if (find_provider(provider) == NULL)
+        return ls_error_set(err, LS_EUNSUPPORTED, "there is no transport '%s'", provider);
+    if (options->world < 1 || options->world > LS_MAX_MEMBERS)
+        return ls_error_set(err, LS_EINVAL, "a group of %d members: it must be 1 to %d", options->world,
+                            LS_MAX_MEMBERS);
+    if (options->rank < 0 || options->rank >= options->world || options->members == NULL)
+        return ls_error_set(err, LS_EINVAL, "rank %d in a group of %d members", options->rank, options->world);
+    if (options->form_deadline_ms < 1 || options->wait_deadline_ms < 1)
+        return ls_error_set(err, LS_EINVAL, "the deadlines of a group must be at least 1 ms");
+    return LS_OK;
+}
+
+/* Frees what group.c itself made. */
+static void group_free(struct ls_group *group)
+{
+    struct ls_request *request;
+
+    while ((request = group->spare) != NULL) {
+        group->spare = request->next;
+        ls_free(request);
+    }
+    for (int i = 0; i < group->plain_count; i++)
+        ls_free(group->plain[i]);
+    ls_free(group->plain);
+    lsi_tree_cache_deinit(&group->trees);
+    ls_free(group->flat);
+    ls_free(group->members);
+    ls_free(group);
+}
+
+/* The layout of one contribution a rank: the leaves 0 .. world - 1. */
+static void fill_flat(struct ls_tree_layout *flat, int world)
+{
+    flat->v_total = 1;
+    while (flat->v_total < world)
+        flat->v_total *= 2;
+    flat->world = world;
+    flat->range_count = world;
+    for (int r = 0; r < world; r++) {
+        flat->ranges[r] = (struct ls_range){r, 1};
+        flat->first_range[r] = r;
+    }
+    flat->first_range[world] = world;
+}
+
+enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
+                               struct ls_error *err)
+{
+    enum ls_status status = check_options(provider, options, err);
+    struct ls_group *made;
+
+    if (status != LS_OK)
+        return status;
+    made = ls_alloc_zeroed(1, sizeof *made);
+    if (made == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    made->ops = find_provider(provider);
+    made->world = options->world;
+    made->rank = options->rank;
+    made->generation = options->generation;
+    made->wait_deadline_ms = options->wait_deadline_ms;
+    made->members = ls_alloc_zeroed((size_t)made->world, sizeof made->members[0]);
+    made->flat = ls_alloc_zeroed(1, sizeof *made->flat);
+    if (made->members == NULL || made->flat == NULL) {
+        group_free(made);
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d members", options->world);
+    }
+    memcpy(made->members, options->members, (size_t)made->world * sizeof made->members[0]);
+    fill_flat(made->flat, made->world);
+    status = made->ops->create(options, made, &made->state, err);
+    if (status != LS_OK) {
+        group_free(made);
+        return status;
+    }
+    *group = made;
+    return LS_OK;
+}
+
+int ls_group_rank(const struct ls_group *group)
+{
+    return group->rank;
+}
+
+int ls_group_world(const struct ls_group *group)
+{
+    return group->world;
+}
+
+uint64_t ls_group_generation(const struct ls_group *group)
+{
+    return group->generation;
+}
+
+const char *ls_group_provider(const struct ls_group *group)
+{
+    return group->ops->name;
+}
+
+uint64_t ls_group_bytes_moved(const struct ls_group *group)
+{
+    return atomic_load_explicit(&group->bytes_moved, memory_order_relaxed);
+}
+
+/* What members tell each other when they register memory. */
+struct reservation {
+    uint64_t bytes;
+    int64_t status;
+};
+
+/* All members reserved the same bytes and none failed. */
+static enum ls_status agree(struct ls_group *group, size_t bytes, enum ls_status own, struct ls_error *err)
+{
+    struct reservation mine = {bytes, own};
+    struct reservation all[LS_MAX_MEMBERS];
+    int64_t counts[LS_MAX_MEMBERS];
+    char who[128];
+    enum ls_status status;
+
+    for (int r = 0; r < group->world; r++)
+        counts[r] = (int64_t)sizeof mine;
+    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &mine, .dst = all, .counts = counts};
+    struct ls_error inner = LS_ERROR_INIT;
+    status = ls_group_run(group, &op, &inner);
+    if (own != LS_OK)
+        return own;
+    if (status != LS_OK) {
+        ls_error_set(err, status, "%s", inner.message);
+        return status;
+    }
+    for (int r = 0; r < group->world; r++) {
+        if (all[r].status != LS_OK)
+            return ls_error_set(err, (enum ls_status)all[r].status, "%s could not reserve %zu bytes",
+                                lsi_member_text(group, r, who), bytes);
+        if (all[r].bytes != bytes)
+            return ls_error_set(err, LS_EDIVERGED, "rank %d registers %zu bytes, %s %llu", group->rank, bytes,
+                                lsi_member_text(group, r, who), (unsigned long long)all[r].bytes);
+    }
+    return LS_OK;
+}
+
+/* Zeroed memory that the group frees at its end. */
+static enum ls_status reserve_plain(struct ls_group *group, size_t bytes, struct ls_error *err)
+{
+    void **grown = ls_realloc(group->plain, (size_t)group->plain_count + 1, sizeof group->plain[0]);
+
+    if (grown != NULL) {
+        group->plain = grown;
+        group->plain[group->plain_count] = ls_alloc_aligned(bytes);
+        if (group->plain[group->plain_count] != NULL) {
+            group->plain_count++;
+            return LS_OK;
+        }
+    }
+    return ls_error_set(err, LS_ENOMEM, "no memory for %zu bytes of a group's buffers", bytes);
+}
+
+enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (bytes == 0 || bytes > (size_t)1 << 46)
+        return ls_error_set(err, LS_EINVAL, "cannot register %zu bytes", bytes);
+    if (group->head != NULL)
+        return ls_error_set(err, LS_EBUSY, "memory is registered while operations run");
+    status =
+        group->ops->reserve != NULL ? group->ops->reserve(group->state, bytes, err) : reserve_plain(group, bytes, err);
+    status = agree(group, bytes, status, err);
+    if (status != LS_OK)
+        return status;
+    if (group->ops->map != NULL)
+        return group->ops->map(group->state, bytes, memory, err);
+    *memory = group->plain[group->plain_count - 1];
+    return LS_OK;
+}
+
+enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason)
+{
+    int runs = 0;
+
+    if (atomic_compare_exchange_strong(&group->end_state, &runs, 1)) {
+        group->end.status = status;
+        group->end.culprit = culprit;
+        (void)snprintf(group->end.reason, sizeof group->end.reason, "%s", reason);
+        atomic_store_explicit(&group->end_state, 2, memory_order_release);
+    }
+    return status;
+}
+
+enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err)
+{
+    /* Another thread is between the two stores of lsi_group_end: a few instructions. */
+    while (atomic_load_explicit(&group->end_state, memory_order_acquire) == 1)
+        ;
+    return ls_error_set(err, group->end.status, "%s", group->end.reason);
+}
+
+void ls_group_abort(struct ls_group *group, const char *reason)
+{
+    char text[400];
+
+    (void)snprintf(text, sizeof text, "rank %d of generation %llu ended the group: %s", group->rank,
+                   (unsigned long long)group->generation, reason);
+    lsi_group_end(group, LS_EINTERRUPTED, group->rank, text);
+    group->ops->abort(group->state);
+}
+
+void ls_group_destroy(struct ls_group *group)
+{
+    struct ls_request *request;
+
+    if (group == NULL)
+        return;
+    if (group->head != NULL)
+        ls_group_abort(group, "it was closed while an operation ran");
+    group->ops->destroy(group->state);
+    while ((request = group->head) != NULL) {
+        group->head = request->next;
+        ls_free(request);
+    }
+    group_free(group);
+}
+
+const char *lsi_member_text(const struct ls_group *group, int rank, char text[128])
+{
+    const struct ls_member *member = &group->members[rank];
+
+    (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", rank, (unsigned long long)member->worker,
+                   member->replica, member->host[0] != '\0' ? member->host : "an unnamed host");
+    return text;
+}
+
+void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length)
+{
+    /* Pieces end at whole pages of f32 where there are many, at whole cache lines otherwise. */
+    int64_t grain = count >= (int64_t)world * 8192 ? 1024 : 16;
+    int64_t grains = (count + grain - 1) / grain;
+    int64_t first = grains * r / world * grain;
+    int64_t last = grains * (r + 1) / world * grain;
+
+    first = first < count ? first : count;
+    last = last < count ? last : count;
+    *begin = first;
+    *length = last - first;
+}

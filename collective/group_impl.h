@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a provider of collectives fills in, and what it may see of a group. Callers read group.h instead.
+ * group.c checks arguments, keeps the queue of requests and drives the provider: requests are published in order and
+ * only the oldest one is advanced, so a provider holds the state of one running operation.
+ */
+#ifndef LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
+#define LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
+
+#include "collective/group.h"
+#include "collective/tree.h"
+
+#include <stdatomic.h>
+
+/* Largest inline payload of a member in an operation: votes and moments travel in one phase. */
+#define LSI_SMALL_BYTES 4096
+
+/* What all members must agree on; sent beside every operation. */
+struct lsi_signature {
+    uint64_t hash; /* of the layout or the counts and of all below */
+    int64_t count;
+    uint8_t kind;
+    uint8_t reduction;
+    uint8_t dtype;
+    uint8_t reserved;
+    int32_t root;
+};
+
+struct ls_request {
+    struct ls_group *group;
+    struct ls_request *next;
+    struct ls_collective op;
+    uint64_t sequence; /* 1, 2, ... within the group */
+    struct lsi_signature signature;
+    const struct lsi_tree *tree; /* reductions */
+    const void *const *leaves;   /* reductions: own partials, in the order of the layout */
+    const void *own_leaf;        /* what leaves points to where there is one contribution a rank */
+    size_t element_bytes;
+    bool published;
+    bool finished;
+    enum ls_status status;
+};
+
+/* Why a group ended. The first one wins. */
+struct lsi_end {
+    enum ls_status status;
+    int culprit; /* rank, -1: none */
+    char reason[400];
+};
+
+struct ls_group {
+    const struct ls_provider_ops *ops;
+    void *state; /* the provider's */
+    struct ls_member *members;
+    int world;
+    int rank;
+    uint64_t generation;
+    int64_t wait_deadline_ms;
+    uint64_t sequence; /* of the newest started operation */
+    struct ls_request *head;
+    struct ls_request *tail;
+    struct ls_request *spare;
+    struct lsi_tree_cache trees;
+    struct ls_tree_layout *flat; /* one leaf a rank: ALL_REDUCE and REDUCE_SCATTER */
+    void **plain;                /* memory of ls_group_register where the provider has none of its own */
+    int plain_count;
+    _Atomic uint64_t bytes_moved;
+    uint64_t ticks;        /* the provider raises it with every bit of progress */
+    int waits_for;         /* rank, for the sentence of a timeout */
+    const char *waits_why; /* "has not started it" */
+    _Atomic int end_state; /* 0 runs, 1 is being written, 2 ended */
+    struct lsi_end end;
+};
+
+/* Thread: the one that uses the group, except abort. */
+struct ls_provider_ops {
+    size_t size;
+    uint32_t abi;
+    const char *name;
+    /* Forms the group within options->form_deadline_ms. *state is taken by the group on success. */
+    enum ls_status (*create)(const struct ls_group_options *options, struct ls_group *group, void **state,
+                             struct ls_error *err);
+    /* Tells peers of the operation, without waiting. LS_EAGAIN: no room yet, called again later. */
+    enum ls_status (*publish)(void *state, struct ls_request *request, struct ls_error *err);
+    /* Advances the oldest published request, without waiting. LS_EAGAIN: not complete. */
+    enum ls_status (*progress)(void *state, struct ls_request *request, struct ls_error *err);
+    /* Called after the round-th fruitless progress: spins, yields or sleeps (at most 5 ms). True where it slept. */
+    bool (*idle)(void *state, int round);
+    /* Tells peers, from any thread, without blocking, that the group ended; group->end says why. */
+    void (*abort)(void *state);
+    /* Ends state; no buffer is touched after it. */
+    void (*destroy)(void *state);
+    /* Optional pair: own part of shared memory is reserved; after all members have done so it is mapped. */
+    enum ls_status (*reserve)(void *state, size_t bytes, struct ls_error *err);
+    enum ls_status (*map)(void *state, size_t bytes, void **memory, struct ls_error *err);
+};
+#define LSI_PROVIDER_ABI 1
+
+extern const struct ls_provider_ops lsi_self_provider;
+extern const struct ls_provider_ops lsi_shm_provider;
+extern const struct ls_provider_ops lsi_tcp_provider;
+extern const struct ls_provider_ops lsi_mpi_provider;
+
+/* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
+enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
+/* Puts the recorded reason into err. */
+enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
+/* "rank 3 (worker 7 on host a)" into text; returns text. */
+const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
+/* LS_EDIVERGED with both sides. */
+enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const struct lsi_signature *theirs,
+                            struct ls_error *err);
+/* "operation 12 (all-reduce of 1000 float32)" into text; returns text. */
+const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128]);
+
+/* The piece of [0, count) that rank r of world owns: whole pages for large counts, cache lines for small ones. */
+void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sums vectors along a compiled tree, a chunk that fits the first-level cache at a time. */
+#ifndef LOCKSTEP_COLLECTIVE_REDUCE_H
+#define LOCKSTEP_COLLECTIVE_REDUCE_H
+
+#include "collective/tree.h"
+
+/* out[i] = a[i] op b[i]; out may be a or b. */
+typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t count);
+
+/* NULL where the dtype cannot be reduced (bool, u8). bf16: each node of the tree is rounded to bf16 from its exact sum
+ * in f32. Minimum and maximum give NaN where an operand is one; integers wrap. */
+lsi_combine lsi_combine_get(enum ls_dtype dtype, enum ls_reduction reduction);
+
+struct lsi_reduce {
+    lsi_combine combine;
+    size_t element_bytes;
+    const struct lsi_steps *steps;
+    const void *const *inputs; /* where the elements of each input begin */
+    void *const *outs;         /* the result goes to each of them; none overlaps another or an input */
+    int out_count;
+    bool stream; /* past the cache: for results that nobody reads soon */
+};
+/* Elements [0, count). */
+void lsi_reduce_run(const struct lsi_reduce *reduce, int64_t count);
+/* memcpy past the cache; ends with a store fence. */
+void lsi_copy_stream(void *dst, const void *src, size_t bytes);
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests: checks of an operation, its signature, the queue in which operations run one after another, waits. */
+#include "collective/group_impl.h"
+#include "collective/reduce.h"
+
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+#include "core/base/hash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *kind_name(int kind)
+{
+    static const char *const names[] = {"canonical all-reduce", "all-reduce", "reduce-scatter",
+                                        "all-gather",           "broadcast",  "barrier"};
+
+    return kind >= 0 && kind <= LS_BARRIER ? names[kind] : "unknown operation";
+}
+
+const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128])
+{
+    static const char *const reductions[] = {"sum", "min", "max", "product"};
+    const char *dtype = ls_dtype_name((enum ls_dtype)signature->dtype);
+    bool reduces = signature->kind <= LS_REDUCE_SCATTER && signature->reduction <= LS_PRODUCT;
+
+    if (signature->kind == LS_BARRIER)
+        (void)snprintf(text, 128, "operation %llu (barrier)", (unsigned long long)sequence);
+    else
+        (void)snprintf(text, 128, "operation %llu (%s of %lld %s%s%s, #%08x)", (unsigned long long)sequence,
+                       kind_name(signature->kind), (long long)signature->count, dtype, reduces ? ", " : "",
+                       reduces ? reductions[signature->reduction] : "", (unsigned)(signature->hash & 0xffffffffu));
+    return text;
+}
+
+enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const struct lsi_signature *theirs,
+                            struct ls_error *err)
+{
+    char own_text[128];
+    char their_text[128];
+    char who[128];
+
+    lsi_operation_text(&request->signature, request->sequence, own_text);
+    lsi_operation_text(theirs, request->sequence, their_text);
+    return ls_error_set(err, LS_EDIVERGED, "members run different operations: rank %d runs %s, %s runs %s%s",
+                        request->group->rank, own_text, lsi_member_text(request->group, peer, who), their_text,
+                        strcmp(own_text, their_text) == 0 ? " with another layout" : "");
+}
+
+static enum ls_status check_counts(const struct ls_group *group, const struct ls_collective *op, struct ls_error *err)
+{
+    int64_t sum = 0;
+
+    if (op->counts == NULL)
+        return ls_error_set(err, LS_EINVAL, "%s without the counts of each rank", kind_name((int)op->kind));
+    for (int r = 0; r < group->world; r++) {
+        if (op->counts[r] < 0 || op->counts[r] > INT64_MAX / 16 - sum)
+            return ls_error_set(err, LS_EINVAL, "%s: the count of rank %d is out of range", kind_name((int)op->kind),
+                                r);
+        sum += op->counts[r];
+    }
+    if (op->kind == LS_REDUCE_SCATTER && sum != op->count)
+        return ls_error_set(err, LS_EINVAL, "reduce-scatter of %lld elements, but the counts add up to %lld",
+                            (long long)op->count, (long long)sum);
+    return LS_OK;
+}
+
+static enum ls_status check_operation(const struct ls_group *group, const struct ls_collective *op,
+                                      struct ls_error *err)
+{
+    if ((unsigned)op->kind > LS_BARRIER)
+        return ls_error_set(err, LS_EINVAL, "there is no collective operation %d", (int)op->kind);
+    if (op->kind == LS_BARRIER)
+        return LS_OK;
+    if (ls_dtype_size(op->dtype) == 0)
+        return ls_error_set(err, LS_EINVAL, "%s: there is no dtype %d", kind_name((int)op->kind), (int)op->dtype);
+    if (op->kind != LS_ALL_GATHER && (op->count < 0 || op->count > INT64_MAX / 16))
+        return ls_error_set(err, LS_EINVAL, "%s of %lld elements", kind_name((int)op->kind), (long long)op->count);
+    if (op->kind == LS_BROADCAST && (op->root < 0 || op->root >= group->world))
+        return ls_error_set(err, LS_EINVAL, "broadcast from rank %d in a group of %d", op->root, group->world);
+    if (op->kind <= LS_REDUCE_SCATTER && lsi_combine_get(op->dtype, op->reduction) == NULL)
+        return ls_error_set(err, LS_EUNSUPPORTED, "%s cannot reduce %s", kind_name((int)op->kind),
+                            ls_dtype_name(op->dtype));
+    if (op->kind == LS_ALL_REDUCE_TREE && op->layout == NULL)
+        return ls_error_set(err, LS_EINVAL, "canonical all-reduce without a layout");
+    if (op->kind == LS_ALL_REDUCE_TREE && op->layout->world != group->world)
+        return ls_error_set(err, LS_EINVAL, "a layout for %d ranks in a group of %d", op->layout->world, group->world);
+    if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER)
+        return check_counts(group, op, err);
+    return LS_OK;
+}
+
+/* Binds the compiled tree and the own leaves of a reduction. */
+static enum ls_status bind_tree(struct ls_request *request, struct ls_error *err)
+{
+    struct ls_group *group = request->group;
+    const struct ls_collective *op = &request->op;
+    const struct ls_tree_layout *layout = op->kind == LS_ALL_REDUCE_TREE ? op->layout : group->flat;
+    enum ls_status status;
+
+    request->tree = NULL;
+    if (op->kind > LS_REDUCE_SCATTER)
+        return LS_OK;
+    status = lsi_tree_get(&group->trees, layout, group->rank, &request->tree, err);
+    if (status != LS_OK)
+        return status;
+    request->own_leaf = op->src;
+    request->leaves = op->kind == LS_ALL_REDUCE_TREE ? op->leaves : &request->own_leaf;
+    if (request->leaves == NULL && layout->first_range[group->rank + 1] > layout->first_range[group->rank])
+        return ls_error_set(err, LS_EINVAL, "canonical all-reduce without this rank's partials");
+    return LS_OK;
+}
+
+static void sign(struct ls_request *request)
+{
+    const struct ls_collective *op = &request->op;
+    struct lsi_signature *signature = &request->signature;
+    int world = request->group->world;
+    int64_t count = op->count;
+
+    memset(signature, 0, sizeof *signature);
+    signature->kind = (uint8_t)op->kind;
+    if (op->kind == LS_BARRIER)
+        return;
+    signature->dtype = (uint8_t)op->dtype;
+    if (op->kind <= LS_REDUCE_SCATTER)
+        signature->reduction = (uint8_t)op->reduction;
+    if (op->kind == LS_BROADCAST)
+        signature->root = op->root;
+    if (op->kind == LS_ALL_GATHER)
+        for (int r = count = 0; r < world; r++)
+            count += op->counts[r];
+    signature->count = count;
+    if (op->kind == LS_ALL_REDUCE_TREE)
+        signature->hash = request->tree->hash;
+    if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER)
+        signature->hash = ls_xxh3(op->counts, (size_t)world * sizeof op->counts[0], 0);
+}
+
+static struct ls_request *take_request(struct ls_group *group)
+{
+    struct ls_request *request = group->spare;
+
+    if (request != NULL)
+        group->spare = request->next;
+    else
+        request = ls_alloc(sizeof *request);
+    if (request != NULL)
+        memset(request, 0, sizeof *request);
+    return request;
+}
+
+static void give_request(struct ls_request *request)
+{
+    request->next = request->group->spare;
+    request->group->spare = request;
+}
+
+static void append(struct ls_group *group, struct ls_request *request)
+{
+    if (group->head == NULL)
+        group->head = request;
+    else
+        group->tail->next = request;
+    group->tail = request;
+}
+
+/* Takes the head off the queue with its result. */
+static void finish_head(struct ls_group *group, enum ls_status status)
+{
+    struct ls_request *request = group->head;
+
+    group->head = request->next;
+    request->next = NULL;
+    request->status = status;
+    request->finished = true;
+    if (request->tree != NULL)
+        ((struct lsi_tree *)request->tree)->uses--;
+}
+
+/* The group is over: every request ends with the recorded reason. */
+static enum ls_status finish_all(struct ls_group *group, struct ls_error *err)
+{
+    enum ls_status status = lsi_group_end_error(group, err);
+
+    while (group->head != NULL)
+        finish_head(group, status);
+    return status;
+}
+
+/* Records a failure that this member found, tells the peers. */
+static enum ls_status fail(struct ls_group *group, enum ls_status status, int culprit, const struct ls_error *why,
+                           struct ls_error *err)
+{
+    lsi_group_end(group, status, culprit, why->message);
+    group->ops->abort(group->state);
+    return finish_all(group, err);
+}
+
+static bool ended(const struct ls_group *group)
+{
+    return atomic_load_explicit(&group->end_state, memory_order_acquire) != 0;
+}
+
+/* Publishes what could not be published before, in order. */
+static enum ls_status publish_all(struct ls_group *group, struct ls_error *err)
+{
+    for (struct ls_request *request = group->head; request != NULL; request = request->next) {
+        if (request->published)
+            continue;
+        enum ls_status status = group->ops->publish(group->state, request, err);
+        if (status != LS_OK)
+            return status;
+        request->published = true;
+    }
+    return LS_OK;
+}
+
+/* One round: publish, advance the head as far as it goes. LS_OK: the queue is empty. */
+static enum ls_status advance(struct ls_group *group, struct ls_error *err)
+{
+    struct ls_error why = LS_ERROR_INIT;
+    enum ls_status status = LS_OK;
+
+    if (ended(group))
+        return finish_all(group, err);
+    while (group->head != NULL) {
+        if (group->tail->published)
+            status = LS_OK;
+        else
+            status = publish_all(group, &why);
+        if (status == LS_OK || (status == LS_EAGAIN && group->head->published))
+            status = group->ops->progress(group->state, group->head, &why);
+        if (status == LS_EAGAIN)
+            return LS_EAGAIN;
+        if (status != LS_OK)
+            return fail(group, status, group->waits_for, &why, err);
+        group->ticks++;
+        finish_head(group, LS_OK);
+    }
+    return LS_OK;
+}
+
+enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective *collective,
+                              struct ls_request **request, struct ls_error *err)
+{
+    struct ls_request *made;
+    enum ls_status status;
+
+    if (ended(group))
+        return finish_all(group, err);
+    status = check_operation(group, collective, err);
+    if (status != LS_OK)
+        return status;
+    made = take_request(group);
+    if (made == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a request");
+    made->group = group;
+    made->op = *collective;
+    made->element_bytes = collective->kind == LS_BARRIER ? 1 : ls_dtype_size(collective->dtype);
+    status = bind_tree(made, err);
+    if (status != LS_OK) {
+        give_request(made);
+        return status;
+    }
+    if (made->tree != NULL)
+        ((struct lsi_tree *)made->tree)->uses++;
+    sign(made);
+    made->sequence = ++group->sequence;
+    append(group, made);
+    /* A failure here belongs to the requests: each of them reports it when it is waited for. */
+    (void)advance(group, NULL);
+    *request = made;
+    return LS_OK;
+}
+
+enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
+{
+    struct ls_group *group = request->group;
+
+    if (!request->finished)
+        (void)advance(group, NULL);
+    if (!request->finished)
+        return LS_EAGAIN;
+    if (request->status != LS_OK)
+        return lsi_group_end_error(group, err);
+    give_request(request);
+    return LS_OK;
+}
+
+/* Who is waited for, in what, for how long. */
+static enum ls_status time_out(struct ls_group *group, uint64_t since, struct ls_error *err)
+{
+    struct ls_error why = LS_ERROR_INIT;
+    char operation[128];
+    char who[128];
+
+    ls_error_set(&why, LS_ETIMEOUT, "%s: rank %d waited %.1f s for %s, which %s",
+                 lsi_operation_text(&group->head->signature, group->head->sequence, operation), group->rank,
+                 (double)(ls_clock_now_ns() - since) * 1e-9, lsi_member_text(group, group->waits_for, who),
+                 group->waits_why != NULL ? group->waits_why : "has not answered");
+    return fail(group, LS_ETIMEOUT, group->waits_for, &why, err);
+}
+
+/* Until request is finished. The deadline starts anew with every bit of progress. */
+static void drive(struct ls_request *request)
+{
+    struct ls_group *group = request->group;
+    uint64_t ticks = group->ticks;
+    uint64_t since = 0;
+    bool slept = false;
+    int round = 0;
+
+    for (;;) {
+        (void)advance(group, NULL);
+        if (request->finished)
+            return;
+        if (group->ticks != ticks) {
+            ticks = group->ticks;
+            since = 0;
+            round = 0;
+        }
+        /* The clock is read after sleeps and now and then. */
+        if ((round & 63) == 63 || slept) {
+            uint64_t now = ls_clock_now_ns();
+            since = since == 0 ? now : since;
+            if (now - since > (uint64_t)group->wait_deadline_ms * 1000000u) {
+                (void)time_out(group, since, NULL);
+                return;
+            }
+        }
+        slept = group->ops->idle(group->state, round);
+        round = round < INT32_MAX ? round + 1 : round;
+    }
+}
+
+enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
+{
+    struct ls_group *group = request->group;
+    enum ls_status status;
+
+    if (!request->finished)
+        drive(request);
+    status = request->status;
+    if (status != LS_OK)
+        status = lsi_group_end_error(group, err);
+    give_request(request);
+    return status;
+}
+
+enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err)
+{
+    struct ls_request *request;
+    enum ls_status status = ls_group_start(group, collective, &request, err);
+
+    return status != LS_OK ? status : ls_request_wait(request, err);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The provider "shm": forming, the choice among small, direct and staged, and the end. */
+#include "collective/transport/shm/shm_internal.h"
+
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void shm_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length)
+{
+    const struct ls_collective *op = &request->op;
+
+    if (op->kind == LS_BROADCAST) {
+        *begin = 0;
+        *length = r == op->root ? op->count : 0;
+    } else if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER) {
+        *begin = 0;
+        for (int i = 0; i < r; i++)
+            *begin += op->counts[i];
+        *length = op->counts[r];
+    } else {
+        lsi_slice(op->count, request->group->world, r, begin, length);
+    }
+}
+
+/* All have published this operation and it is the same. */
+static enum ls_status compare_posts(struct shm *shm, const struct ls_request *request, struct ls_error *err)
+{
+    struct ls_group *group = shm->group;
+
+    for (; shm->run.scan < group->world; shm->run.scan++) {
+        const struct shm_post *post = shm_post(shm, shm->run.scan, request->sequence);
+        if (atomic_load_explicit(&post->sequence, memory_order_acquire) != request->sequence) {
+            group->waits_for = shm->run.scan;
+            group->waits_why = "has not started it";
+            return LS_EAGAIN;
+        }
+        if (memcmp(&post->signature, &request->signature, sizeof post->signature) != 0) {
+            struct lsi_signature theirs = post->signature;
+            group->waits_for = shm->run.scan;
+            return lsi_mismatch(request, shm->run.scan, &theirs, err);
+        }
+    }
+    return LS_OK;
+}
+
+static enum ls_status leave(struct shm *shm, const struct ls_request *request)
+{
+    atomic_store_explicit(&shm_lane(shm, shm->group->rank)->flags.done, request->sequence, memory_order_release);
+    shm_notify(shm);
+    return LS_OK;
+}
+
+static enum ls_status choose(struct shm *shm, struct ls_request *request, struct ls_error *err)
+{
+    if (shm_is_small(request)) {
+        (void)shm_small(shm, request);
+        shm->run.phase = SHM_DONE;
+        return leave(shm, request);
+    }
+    shm->run.cursor = 0;
+    if (shm_direct_fits(shm, request)) {
+        shm->run.phase = SHM_DIRECT;
+        return LS_EAGAIN;
+    }
+    shm->run.phase = SHM_STAGED;
+    enum ls_status status = shm_staged_begin(shm, request, err);
+    return status == LS_OK ? LS_EAGAIN : status;
+}
+
+/* Direct work ends when nobody reads or writes anybody's memory any more. */
+static enum ls_status all_left(struct shm *shm, const struct ls_request *request)
+{
+    for (; shm->run.scan < shm->group->world; shm->run.scan++)
+        if (atomic_load_explicit(&shm_lane(shm, shm->run.scan)->flags.done, memory_order_acquire) < request->sequence) {
+            shm->group->waits_for = shm->run.scan;
+            shm->group->waits_why = "has not finished its part of it";
+            return LS_EAGAIN;
+        }
+    return LS_OK;
+}
+
+static enum ls_status advance(struct shm *shm, struct ls_request *request, struct ls_error *err)
+{
+    enum ls_status status;
+
+    switch (shm->run.phase) {
+    case SHM_POSTED:
+        status = compare_posts(shm, request, err);
+        if (status == LS_OK) {
+            shm->group->ticks++;
+            status = choose(shm, request, err);
+        }
+        return status;
+    case SHM_DIRECT:
+        status = shm_direct(shm, request, err);
+        shm->group->ticks++;
+        if (status != LS_OK)
+            return status;
+        (void)leave(shm, request);
+        shm->run.phase = SHM_DONE;
+        shm->run.scan = 0;
+        return all_left(shm, request);
+    case SHM_STAGED:
+        status = shm_staged(shm, request);
+        return status == LS_OK ? leave(shm, request) : status;
+    case SHM_DONE:
+        return all_left(shm, request);
+    }
+    return LS_EINTERNAL;
+}
+
+static enum ls_status shm_progress(void *state, struct ls_request *request, struct ls_error *err)
+{
+    struct shm *shm = state;
+    enum ls_status status;
+
+    if (atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) != 0) {
+        shm_disarm(shm);
+        return shm_end_error(shm, err);
+    }
+    if (shm->run.sequence != request->sequence) {
+        shm->run.sequence = request->sequence;
+        shm->run.phase = SHM_POSTED;
+        shm->run.scan = 0;
+    }
+    status = advance(shm, request, err);
+    if (status != LS_EAGAIN)
+        shm_disarm(shm);
+    return status;
+}
+
+static bool shm_idle_slot(void *state, int round)
+{
+    return shm_idle(state, round);
+}
+
+static void shm_abort(void *state)
+{
+    struct shm *shm = state;
+    struct ls_error why = LS_ERROR_INIT;
+
+    (void)lsi_group_end_error(shm->group, &why);
+    shm_end(shm, why.status, shm->group->end.culprit, why.message);
+}
+
+static void shm_destroy(void *state)
+{
+    struct shm *shm = state;
+
+    shm_disarm(shm);
+    shm_keeper_stop(shm);
+    for (int i = 0; i < shm->region_count; i++)
+        (void)munmap(shm->regions[i].base, shm->regions[i].stride * (size_t)shm->group->world);
+    ls_free(shm->regions);
+    if (shm->staging != NULL)
+        (void)munmap(shm->staging, (size_t)shm->group->world * SHM_STAGING_BYTES);
+    if (shm->control != NULL)
+        (void)munmap(shm->control, shm->control_bytes);
+    if (shm->fd >= 0)
+        close(shm->fd);
+    ls_free(shm->inputs);
+    ls_free(shm->outs);
+    ls_free(shm);
+}
+
+static enum ls_status map_group(struct shm *shm, struct ls_error *err)
+{
+    struct ls_group *group = shm->group;
+    size_t staging = (size_t)group->world * SHM_STAGING_BYTES;
+    void *control = mmap(NULL, shm->control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, shm->fd, 0);
+    void *slots =
+        mmap(NULL, staging, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, (off_t)shm->control_bytes);
+
+    shm->control = control == MAP_FAILED ? NULL : control;
+    shm->staging = slots == MAP_FAILED ? NULL : slots;
+    if (shm->control == NULL || shm->staging == NULL)
+        return ls_error_set(err, LS_ENOMEM, "cannot map the memory of a group of %d: %s", group->world,
+                            strerror(errno));
+    shm->file_end = shm->control_bytes + staging;
+    return LS_OK;
+}
+
+/* Members may outnumber the processors they may run on: then whoever waits gives way at once. */
+static void choose_waits(struct shm *shm)
+{
+    cpu_set_t set;
+    int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    bool room = processors >= shm->group->world;
+
+    shm->spin_rounds = room ? 2000 : 20;
+    shm->yield_rounds = 100;
+}
+
+/* Until every member has mapped the memory. */
+static enum ls_status wait_for_all(struct shm *shm, uint64_t deadline_ns, struct ls_error *err)
+{
+    int round = 0;
+    char who[128];
+
+    for (int r = 0; r < shm->group->world;) {
+        if (atomic_load_explicit(&shm_lane(shm, r)->form.arrived, memory_order_acquire)) {
+            r++;
+            continue;
+        }
+        if (atomic_load_explicit(&shm->control->end_state, memory_order_acquire) != 0)
+            return shm_end_error(shm, err);
+        if (ls_clock_now_ns() > deadline_ns)
+            return ls_error_set(err, LS_ETIMEOUT, "%s did not come to the group of generation %llu in time",
+                                lsi_member_text(shm->group, r, who), (unsigned long long)shm->group->generation);
+        (void)shm_idle(shm, round++);
+    }
+    shm_disarm(shm);
+    return LS_OK;
+}
+
+/* Rank 0 has written the head of the control block before it let anybody in. */
+static enum ls_status join(struct shm *shm, uint64_t deadline_ns, struct ls_error *err)
+{
+    struct ls_group *group = shm->group;
+    struct shm_lane *own;
+    enum ls_status status;
+
+    if (shm->control->magic != SHM_MAGIC || shm->control->generation != group->generation ||
+        shm->control->world != (uint32_t)group->world || shm->control->lane_bytes != sizeof(struct shm_lane))
+        return ls_error_set(err, LS_EINTERNAL, "the shared memory of generation %llu was made by another version",
+                            (unsigned long long)group->generation);
+    own = shm_lane(shm, group->rank);
+    status = shm_keeper_start(shm, err);
+    if (status == LS_OK) {
+        atomic_store_explicit(&own->form.arrived, 1, memory_order_release);
+        shm_notify(shm);
+        status = wait_for_all(shm, deadline_ns, err);
+    }
+    if (status != LS_OK)
+        shm_end(shm, status, -1, err != NULL ? err->message : "a member could not join the group");
+    return status;
+}
+
+static enum ls_status shm_create(const struct ls_group_options *options, struct ls_group *group, void **state,
+                                 struct ls_error *err)
+{
+    uint64_t deadline_ns = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u;
+    struct shm *shm = ls_alloc_zeroed(1, sizeof *shm);
+    enum ls_status status;
+
+    if (shm == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    shm->group = group;
+    shm->fd = -1;
+    shm->inputs = ls_alloc_zeroed(LSI_MAX_LEAVES, sizeof shm->inputs[0]);
+    shm->outs = ls_alloc_zeroed((size_t)group->world, sizeof shm->outs[0]);
+    shm->control_bytes =
+        (sizeof(struct shm_control) + (size_t)group->world * sizeof(struct shm_lane) + 4095) & ~(size_t)4095;
+    choose_waits(shm);
+    if (shm->inputs == NULL || shm->outs == NULL)
+        status = ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    else
+        status = shm_rendezvous(options, group, shm->control_bytes + (size_t)group->world * SHM_STAGING_BYTES, &shm->fd,
+                                err);
+    if (status == LS_OK)
+        status = map_group(shm, err);
+    if (status == LS_OK)
+        status = join(shm, deadline_ns, err);
+    if (status != LS_OK) {
+        shm_destroy(shm);
+        return status;
+    }
+    *state = shm;
+    return LS_OK;
+}
+
+const struct ls_provider_ops lsi_shm_provider = {
+    .size = sizeof(struct ls_provider_ops),
+    .abi = LSI_PROVIDER_ABI,
+    .name = "shm",
+    .create = shm_create,
+    .publish = shm_publish,
+    .progress = shm_progress,
+    .idle = shm_idle_slot,
+    .abort = shm_abort,
+    .destroy = shm_destroy,
+    .reserve = shm_reserve,
+    .map = shm_map,
+};

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private memory: chunks go through a ring of slots in shared memory. For chunk c, a rank stages its values for the
+ * other ranks (in), sums its own part from everybody's (sum), and takes the others' parts (out); the three run up to
+ * eight chunks apart. A gather or broadcast has no sum. Chunk numbers rise over the life of the group.
+ */
+#include "collective/transport/shm/shm_internal.h"
+
+#include <string.h>
+
+/* A piece of part `owner` in chunk c. */
+struct piece {
+    int64_t begin; /* in the whole result */
+    int64_t length;
+    int64_t inside; /* in the part */
+};
+
+static struct piece piece_of(const struct shm *shm, const struct ls_request *request, int owner, uint64_t c)
+{
+    struct piece piece;
+    int64_t length;
+
+    shm_part(request, owner, &piece.begin, &length);
+    piece.inside = (int64_t)c * shm->run.piece;
+    if (piece.inside > length)
+        piece.inside = length;
+    piece.begin += piece.inside;
+    piece.length = length - piece.inside < shm->run.piece ? length - piece.inside : shm->run.piece;
+    return piece;
+}
+
+static bool reduces(const struct ls_request *request)
+{
+    return request->op.kind <= LS_REDUCE_SCATTER;
+}
+
+enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err)
+{
+    int64_t per_slot = SHM_SLOT_BYTES / (int64_t)request->element_bytes;
+    int64_t longest = 0;
+
+    for (int r = 0; r < shm->group->world; r++) {
+        int64_t begin;
+        int64_t length;
+        shm_part(request, r, &begin, &length);
+        longest = length > longest ? length : longest;
+    }
+    if (reduces(request))
+        per_slot /= (int64_t)shm->group->world * request->tree->max_partials;
+    if (per_slot > 64)
+        per_slot &= ~(int64_t)63;
+    if (per_slot < 1)
+        return ls_error_set(err, LS_EUNSUPPORTED, "%d partials a rank in a group of %d do not fit the staging memory",
+                            request->tree->max_partials, shm->group->world);
+    shm->run.piece = per_slot;
+    shm->run.chunks = (uint64_t)((longest + per_slot - 1) / per_slot);
+    shm->run.in = shm->run.sum = shm->run.out = 0;
+    /* Peers may still be at the operation before. */
+    shm->run.peers_in = shm->run.peers_sum = shm->run.peers_out = 0;
+    return shm_reserve_staging(shm, err);
+}
+
+static uint8_t *staged_at(const struct shm *shm, const struct ls_request *request, int from, int owner, int partial,
+                          uint64_t c)
+{
+    size_t index = reduces(request) ? (size_t)owner * (size_t)request->tree->max_partials + (size_t)partial : 0;
+
+    return shm_slot(shm, from, shm->chunk_base + c, false) + index * (size_t)shm->run.piece * request->element_bytes;
+}
+
+static void moved(struct shm *shm, size_t bytes)
+{
+    atomic_fetch_add_explicit(&shm->group->bytes_moved, bytes, memory_order_relaxed);
+}
+
+/* Own partial i of a piece into out. leaves are bound at the piece's begin. */
+static void add_own(struct shm *shm, const struct ls_request *request, int i, const struct piece *piece, void *out)
+{
+    const struct lsi_tree *tree = request->tree;
+    int own = tree->first_leaf[shm->group->rank + 1] - tree->first_leaf[shm->group->rank];
+
+    for (int k = 0; k < own; k++)
+        shm->inputs[k] = (const uint8_t *)request->leaves[k] + (size_t)piece->begin * request->element_bytes;
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = &tree->own[i],
+        .inputs = shm->inputs,
+        .outs = &out,
+        .out_count = 1,
+    };
+    lsi_reduce_run(&reduce, piece->length);
+    moved(shm, (size_t)piece->length * request->element_bytes);
+}
+
+static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t c)
+{
+    const struct ls_collective *op = &request->op;
+    int rank = shm->group->rank;
+
+    if (reduces(request)) {
+        for (int owner = 0; owner < shm->group->world; owner++) {
+            struct piece piece = piece_of(shm, request, owner, c);
+            for (int i = 0; i < request->tree->own_count && piece.length > 0; i++)
+                if (owner != rank || request->tree->own[i].count > 0)
+                    add_own(shm, request, i, &piece, staged_at(shm, request, rank, owner, i, c));
+        }
+        return;
+    }
+    struct piece piece = piece_of(shm, request, rank, c);
+    if (piece.length == 0)
+        return;
+    size_t bytes = (size_t)piece.length * request->element_bytes;
+    uint8_t *dst = (uint8_t *)op->dst + (size_t)piece.begin * request->element_bytes;
+    if (op->kind == LS_ALL_GATHER)
+        memcpy(dst, (const uint8_t *)op->src + (size_t)piece.inside * request->element_bytes, bytes);
+    memcpy(staged_at(shm, request, rank, rank, 0, c), dst, bytes);
+    moved(shm, bytes);
+}
+
+static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_t c)
+{
+    const struct lsi_tree *tree = request->tree;
+    int rank = shm->group->rank;
+    struct piece piece = piece_of(shm, request, rank, c);
+    int64_t at = request->op.kind == LS_REDUCE_SCATTER ? piece.inside : piece.begin;
+    void *outs[2] = {(uint8_t *)request->op.dst + (size_t)at * request->element_bytes,
+                     shm_slot(shm, rank, shm->chunk_base + c, true)};
+
+    if (piece.length == 0)
+        return;
+    for (int i = 0; i < tree->partial_count; i++) {
+        int r = tree->partial_rank[i];
+        int index = tree->partial_index[i];
+        /* An own partial of one leaf needs no staging. */
+        if (r == rank && tree->own[index].count == 0)
+            shm->inputs[i] =
+                (const uint8_t *)request->leaves[tree->own[index].only] + (size_t)piece.begin * request->element_bytes;
+        else
+            shm->inputs[i] = staged_at(shm, request, r, rank, index, c);
+    }
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = &tree->top,
+        .inputs = shm->inputs,
+        .outs = outs,
+        .out_count = request->op.kind == LS_REDUCE_SCATTER ? 1 : 2,
+    };
+    lsi_reduce_run(&reduce, piece.length);
+    moved(shm, (size_t)piece.length * request->element_bytes);
+}
+
+static void stage_out(struct shm *shm, const struct ls_request *request, uint64_t c)
+{
+    bool summed = reduces(request);
+
+    if (request->op.kind == LS_REDUCE_SCATTER)
+        return;
+    for (int owner = 0; owner < shm->group->world; owner++) {
+        if (owner == shm->group->rank)
+            continue;
+        struct piece piece = piece_of(shm, request, owner, c);
+        size_t bytes = (size_t)piece.length * request->element_bytes;
+        if (bytes == 0)
+            continue;
+        memcpy((uint8_t *)request->op.dst + (size_t)piece.begin * request->element_bytes,
+               shm_slot(shm, owner, shm->chunk_base + c, summed), bytes);
+        moved(shm, bytes);
+    }
+}
+
+/* All peers' flag (at `offset` of the flags) is at least `wanted`; *known is the slowest as last seen. */
+static bool peers_reached(struct shm *shm, size_t offset, uint64_t wanted, uint64_t *known, const char *why)
+{
+    uint64_t slowest = UINT64_MAX;
+
+    if (*known >= wanted)
+        return true;
+    for (int r = 0; r < shm->group->world; r++) {
+        if (r == shm->group->rank)
+            continue;
+        _Atomic uint64_t *flag = (_Atomic uint64_t *)(void *)((uint8_t *)&shm_lane(shm, r)->flags + offset);
+        uint64_t value = atomic_load_explicit(flag, memory_order_acquire);
+        if (value < wanted) {
+            shm->group->waits_for = r;
+            shm->group->waits_why = why;
+        }
+        slowest = value < slowest ? value : slowest;
+    }
+    *known = slowest;
+    return slowest >= wanted;
+}
+
+#define FLAG(name) offsetof(struct shm_lane, flags.name) - offsetof(struct shm_lane, flags)
+
+/* One stage of one chunk where one is ready, the latest stage first. */
+static bool step(struct shm *shm, struct ls_request *request)
+{
+    struct shm_running *run = &shm->run;
+    struct shm_lane *own = shm_lane(shm, shm->group->rank);
+    uint64_t base = shm->chunk_base;
+
+    if (run->out < run->sum &&
+        peers_reached(shm, FLAG(sum), base + run->out + 1, &run->peers_sum, "has not summed its part")) {
+        stage_out(shm, request, run->out++);
+        atomic_store_explicit(&own->flags.out, base + run->out, memory_order_release);
+        return true;
+    }
+    if (run->sum < run->in && (!reduces(request) || peers_reached(shm, FLAG(in), base + run->sum + 1, &run->peers_in,
+                                                                  "has not given its values"))) {
+        if (reduces(request))
+            stage_sum(shm, request, run->sum);
+        run->sum++;
+        atomic_store_explicit(&own->flags.sum, base + run->sum, memory_order_release);
+        return true;
+    }
+    /* A slot is free when everybody is through with what was in it eight chunks ago. */
+    if (run->in < run->chunks && run->in - run->out < SHM_SLOTS &&
+        (base + run->in < SHM_SLOTS ||
+         peers_reached(shm, FLAG(out), base + run->in + 1 - SHM_SLOTS, &run->peers_out, "has not taken the values"))) {
+        stage_in(shm, request, run->in++);
+        atomic_store_explicit(&own->flags.in, base + run->in, memory_order_release);
+        return true;
+    }
+    return false;
+}
+
+enum ls_status shm_staged(struct shm *shm, struct ls_request *request)
+{
+    if (shm->run.out < shm->run.chunks && step(shm, request)) {
+        shm->group->ticks++;
+        shm_notify(shm);
+    }
+    if (shm->run.out < shm->run.chunks)
+        return LS_EAGAIN;
+    shm->chunk_base += shm->run.chunks;
+    return LS_OK;
+}

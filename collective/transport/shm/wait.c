@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting in shared memory: spin, then yield, then sleep on the own bell (a futex word) for at most 5 ms. A member that
+ * changed a flag rings the bells of those who sleep; in the usual case that is one load.
+ */
+#include "collective/transport/shm/shm_internal.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SLEEP_NS 5000000
+
+long shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
+{
+    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+
+    return syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+}
+
+void shm_futex_wake(_Atomic uint32_t *word, int count)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+}
+
+static void ring(struct shm_lane *lane)
+{
+    atomic_fetch_add_explicit(&lane->bell.count, 1, memory_order_release);
+    shm_futex_wake(&lane->bell.count, 1);
+}
+
+/* Orders the flags stored before against the look at the sleepers; pairs with the arming in shm_idle. */
+void shm_notify(struct shm *shm)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&shm->control->sleepers, memory_order_relaxed) == 0)
+        return;
+    for (int r = 0; r < shm->group->world; r++)
+        if (r != shm->group->rank && atomic_load_explicit(&shm_lane(shm, r)->bell.sleeping, memory_order_relaxed))
+            ring(shm_lane(shm, r));
+}
+
+void shm_disarm(struct shm *shm)
+{
+    if (!shm->armed)
+        return;
+    atomic_store_explicit(&shm_lane(shm, shm->group->rank)->bell.sleeping, 0, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shm->control->sleepers, 1, memory_order_relaxed);
+    shm->armed = false;
+}
+
+/* Sleeping takes two rounds: arm, let the caller look once more, then sleep. True where it slept. */
+bool shm_idle(struct shm *shm, int round)
+{
+    struct shm_lane *own = shm_lane(shm, shm->group->rank);
+
+    if (round < shm->spin_rounds) {
+        shm_disarm(shm);
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+        return false;
+    }
+    if (round < shm->spin_rounds + shm->yield_rounds) {
+        shm_disarm(shm);
+        (void)sched_yield();
+        return false;
+    }
+    if (!shm->armed) {
+        shm->bell_seen = atomic_load_explicit(&own->bell.count, memory_order_acquire);
+        atomic_store_explicit(&own->bell.sleeping, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&shm->control->sleepers, 1, memory_order_relaxed);
+        shm->armed = true;
+        atomic_thread_fence(memory_order_seq_cst);
+        return false;
+    }
+    (void)shm_futex_wait(&own->bell.count, shm->bell_seen, SLEEP_NS);
+    shm_disarm(shm);
+    return true;
+}
+
+/* From any thread. The first reason stays; everybody is woken. */
+void shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason)
+{
+    struct shm_control *control = shm->control;
+    uint32_t runs = 0;
+
+    if (atomic_compare_exchange_strong(&control->end_state, &runs, 1)) {
+        control->end_status = status;
+        control->end_culprit = culprit;
+        (void)snprintf(control->end_reason, sizeof control->end_reason, "%s", reason);
+        atomic_store_explicit(&control->end_state, 2, memory_order_release);
+    }
+    for (int r = 0; r < shm->group->world; r++)
+        ring(shm_lane(shm, r));
+}
+
+enum ls_status shm_end_error(struct shm *shm, struct ls_error *err)
+{
+    const struct shm_control *control = shm->control;
+    char reason[400];
+    int culprit;
+    enum ls_status status;
+
+    /* The writer may have died between the two stores. */
+    for (int i = 0; i < 10000 && atomic_load_explicit(&control->end_state, memory_order_acquire) == 1; i++)
+        (void)sched_yield();
+    if (atomic_load_explicit(&control->end_state, memory_order_acquire) != 2)
+        return ls_error_set(err, LS_EPEER, "a member of the group ended it and died");
+    /* Peers' bytes: nothing of them is trusted further than its form. */
+    culprit = control->end_culprit;
+    status = control->end_status < 0 && control->end_status >= LS_EAGAIN ? (enum ls_status)control->end_status
+                                                                         : LS_EINTERRUPTED;
+    (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof control->end_reason - 1, control->end_reason);
+    shm->group->waits_for = culprit >= 0 && culprit < shm->group->world ? culprit : -1;
+    return ls_error_set(err, status, "%s", reason);
+}

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See collective_suite.h. The reference is a recursion over the shards, element by element. */
+#include "tests/conformance/collective_suite.h"
+
+#include "core/base/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LARGEST 8 /* bytes of an element */
+
+uint64_t suite_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static int below(uint64_t *state, int n)
+{
+    return (int)(suite_random(state) % (uint64_t)n);
+}
+
+/* Splits [first, first + count) or gives it to a rank; a twentieth of the leaves is absent (empty shards). */
+static void deal(uint64_t *random, struct ls_range range, int world, int8_t *owner, struct ls_range *ranges, int *count)
+{
+    if (range.count > 1 && below(random, 3) != 0) {
+        int half = range.count / 2;
+        deal(random, (struct ls_range){range.first, half}, world, owner, ranges, count);
+        deal(random, (struct ls_range){range.first + half, half}, world, owner, ranges, count);
+        return;
+    }
+    if (below(random, 20) == 0 && *count > 0)
+        return;
+    owner[*count] = (int8_t)below(random, world);
+    ranges[(*count)++] = range;
+}
+
+void suite_layout(uint64_t *random, int world, struct ls_tree_layout *layout)
+{
+    int8_t owner[LS_MAX_SHARDS];
+    struct ls_range ranges[LS_MAX_SHARDS];
+    int count = 0;
+
+    memset(layout, 0, sizeof *layout);
+    layout->v_total = 1 << below(random, 7);
+    layout->world = world;
+    deal(random, (struct ls_range){0, layout->v_total}, world, owner, ranges, &count);
+    for (int r = 0; r < world; r++) {
+        layout->first_range[r] = layout->range_count;
+        for (int i = 0; i < count; i++)
+            if (owner[i] == r)
+                layout->ranges[layout->range_count++] = ranges[i];
+    }
+    layout->first_range[world] = layout->range_count;
+}
+
+/* Element i of a leaf: mixed magnitudes, now and then a special value. */
+static void make_values(enum ls_dtype dtype, uint64_t seed, int64_t count, void *values)
+{
+    uint64_t state = seed;
+
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bits = suite_random(&state);
+        double real = (double)(int64_t)bits * 0x1p-63 * (double)(1 << (bits & 15));
+        if (dtype == LS_F32) {
+            float value = (float)real;
+            if ((bits & 0xffff) == 0x10)
+                value = __builtin_inff();
+            if ((bits & 0xffff) == 0x20)
+                value = 1e-41f;
+            memcpy((uint8_t *)values + 4 * i, &value, 4);
+        } else if (dtype == LS_F64) {
+            memcpy((uint8_t *)values + 8 * i, &real, 8);
+        } else if (dtype == LS_BF16) {
+            float value = (float)real;
+            memcpy((uint8_t *)values + 2 * i, (uint8_t *)&value + 2, 2);
+        } else if (dtype == LS_I32) {
+            memcpy((uint8_t *)values + 4 * i, &bits, 4);
+        } else if (dtype == LS_I64) {
+            memcpy((uint8_t *)values + 8 * i, &bits, 8);
+        } else {
+            ((uint8_t *)values)[i] = (uint8_t)bits;
+        }
+    }
+}
+
+static double real_pick(enum ls_reduction reduction, double a, double b)
+{
+    if (reduction == LS_MIN)
+        return a < b || a != a ? a : b;
+    return a > b || a != a ? a : b;
+}
+
+static float reference_f32(enum ls_reduction reduction, float a, float b)
+{
+    volatile float sum = a + b;
+    volatile float product = a * b;
+
+    if (reduction == LS_SUM)
+        return sum;
+    return reduction == LS_PRODUCT ? product : (float)real_pick(reduction, a, b);
+}
+
+static double reference_f64(enum ls_reduction reduction, double a, double b)
+{
+    if (reduction == LS_SUM)
+        return a + b;
+    return reduction == LS_PRODUCT ? a * b : real_pick(reduction, a, b);
+}
+
+static int64_t reference_int(enum ls_reduction reduction, int64_t a, int64_t b)
+{
+    if (reduction == LS_SUM)
+        return (int64_t)((uint64_t)a + (uint64_t)b);
+    if (reduction == LS_PRODUCT)
+        return (int64_t)((uint64_t)a * (uint64_t)b);
+    return (reduction == LS_MIN) == (a < b) ? a : b;
+}
+
+static uint16_t reference_bf16(enum ls_reduction reduction, uint16_t a, uint16_t b)
+{
+    uint32_t wide[2] = {(uint32_t)a << 16, (uint32_t)b << 16};
+    float x[2];
+    uint32_t bits;
+
+    memcpy(x, wide, sizeof x);
+    float r = reference_f32(reduction, x[0], x[1]);
+    memcpy(&bits, &r, 4);
+    if (r != r)
+        return (uint16_t)((bits >> 16) | 0x40);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static void reference_one(const struct ls_collective *op, const uint8_t *a, const uint8_t *b, uint8_t *out)
+{
+    union {
+        float f32;
+        double f64;
+        int32_t i32;
+        int64_t i64;
+        uint16_t bf16;
+    } x, y;
+    size_t bytes = ls_dtype_size(op->dtype);
+
+    memcpy(&x, a, bytes);
+    memcpy(&y, b, bytes);
+    if (op->dtype == LS_F32)
+        x.f32 = reference_f32(op->reduction, x.f32, y.f32);
+    else if (op->dtype == LS_F64)
+        x.f64 = reference_f64(op->reduction, x.f64, y.f64);
+    else if (op->dtype == LS_BF16)
+        x.bf16 = reference_bf16(op->reduction, x.bf16, y.bf16);
+    else if (op->dtype == LS_I32)
+        x.i32 = (int32_t)reference_int(op->reduction, x.i32, y.i32);
+    else
+        x.i64 = reference_int(op->reduction, x.i64, y.i64);
+    memcpy(out, &x, bytes);
+}
+
+/* The value of [first, first + count) at element i into out; false where it is empty. leaf_at[v]: the leaf that
+ * begins at shard v, or NULL; size_at[v]: its shards. */
+static bool reference_node(const struct ls_collective *op, uint8_t *const *leaf_at, const int *size_at,
+                           struct ls_range range, int64_t i, uint8_t out[LARGEST])
+{
+    size_t bytes = ls_dtype_size(op->dtype);
+    uint8_t left[LARGEST];
+    uint8_t right[LARGEST];
+
+    if (leaf_at[range.first] != NULL && size_at[range.first] == range.count) {
+        memcpy(out, leaf_at[range.first] + (size_t)i * bytes, bytes);
+        return true;
+    }
+    if (range.count == 1)
+        return false;
+    int half = range.count / 2;
+    bool a = reference_node(op, leaf_at, size_at, (struct ls_range){range.first, half}, i, left);
+    bool b = reference_node(op, leaf_at, size_at, (struct ls_range){range.first + half, half}, i, right);
+    if (a && b)
+        reference_one(op, left, right, out);
+    else
+        memcpy(out, a ? left : right, bytes);
+    return a || b;
+}
+
+static bool is_nan(enum ls_dtype dtype, const uint8_t *value)
+{
+    float f32;
+    double f64;
+
+    if (dtype == LS_F32) {
+        memcpy(&f32, value, 4);
+        return f32 != f32;
+    }
+    if (dtype == LS_BF16) {
+        uint32_t wide = (uint32_t)(value[0] | value[1] << 8) << 16;
+        memcpy(&f32, &wide, 4);
+        return f32 != f32;
+    }
+    if (dtype != LS_F64)
+        return false;
+    memcpy(&f64, value, 8);
+    return f64 != f64;
+}
+
+/* Bits are equal, payloads of NaN aside. */
+static bool same(enum ls_dtype dtype, const uint8_t *a, const uint8_t *b)
+{
+    return memcmp(a, b, ls_dtype_size(dtype)) == 0 || (is_nan(dtype, a) && is_nan(dtype, b));
+}
+
+struct member {
+    struct ls_group *group;
+    const struct suite_options *options;
+    int rank;
+    int world;
+    uint64_t random;
+    uint8_t *shared; /* registered: several buffers of room bytes */
+    size_t room;
+    int failures;
+};
+
+#define SHARED_BUFFERS 6
+
+/* Room for a buffer: registered (the k-th) or plain, at an odd place now and then. */
+static void *take(struct member *m, bool registered, int k, size_t bytes, void **owned)
+{
+    *owned = NULL;
+    if (registered && k < SHARED_BUFFERS && bytes + 64 <= m->room)
+        return m->shared + (size_t)k * m->room;
+    *owned = ls_alloc_aligned(bytes + 64);
+    return *owned;
+}
+
+static void report(struct member *m, const char *what, const struct ls_collective *op, int64_t at)
+{
+    m->failures++;
+    fprintf(stderr, "rank %d of %d: %s: kind %d %s reduction %d count %lld, element %lld\n", m->rank, m->world, what,
+            (int)op->kind, ls_dtype_name(op->dtype), (int)op->reduction, (long long)op->count, (long long)at);
+}
+
+static void check_status(struct member *m, const struct ls_collective *op, enum ls_status status,
+                         const struct ls_error *err)
+{
+    if (status != LS_OK) {
+        report(m, "status", op, status);
+        fprintf(stderr, "  %s\n", err->message);
+    }
+}
+
+/* Every 7th element and both ends of large results, all of small ones. */
+static int64_t stride(int64_t count, int64_t i)
+{
+    return count < 5000 || i + 64 > count ? 1 : 7;
+}
+
+static void run_tree(struct member *m, const struct ls_tree_layout *layout, struct ls_collective *op, bool registered)
+{
+    uint8_t *leaf_at[LS_MAX_SHARDS] = {NULL};
+    int size_at[LS_MAX_SHARDS] = {0};
+    const void *own[LS_MAX_SHARDS];
+    void *owned[LS_MAX_SHARDS + 1] = {NULL};
+    size_t bytes = (size_t)op->count * ls_dtype_size(op->dtype);
+    uint64_t seed = suite_random(&m->random);
+    struct ls_error err = LS_ERROR_INIT;
+    int mine = 0;
+
+    for (int r = 0; r < m->world; r++)
+        for (int i = layout->first_range[r]; i < layout->first_range[r + 1]; i++) {
+            int v = layout->ranges[i].first;
+            size_at[v] = layout->ranges[i].count;
+            leaf_at[v] = take(m, registered && r == m->rank, 1 + mine, bytes, &owned[i]);
+            make_values(op->dtype, seed + (uint64_t)v, op->count, leaf_at[v]);
+            if (r == m->rank)
+                own[mine++] = leaf_at[v];
+        }
+    op->leaves = own;
+    op->layout = layout;
+    op->dst = take(m, registered, 0, bytes, &owned[LS_MAX_SHARDS]);
+    check_status(m, op, ls_group_run(m->group, op, &err), &err);
+    for (int64_t i = 0; i < op->count; i += stride(op->count, i)) {
+        uint8_t want[LARGEST];
+        (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, i, want);
+        if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
+            report(m, "canonical all-reduce differs", op, i);
+            break;
+        }
+    }
+    for (int i = 0; i <= LS_MAX_SHARDS; i++)
+        ls_free(owned[i]);
+}
+
+/* All-reduce and reduce-scatter: the leaves are the ranks. */
+static void run_flat(struct member *m, struct ls_collective *op, bool registered)
+{
+    uint8_t *leaf_at[LS_MAX_SHARDS] = {NULL};
+    int size_at[LS_MAX_SHARDS] = {0};
+    void *owned[LS_MAX_MEMBERS + 1] = {NULL};
+    int64_t counts[LS_MAX_MEMBERS];
+    size_t size = ls_dtype_size(op->dtype);
+    uint64_t seed = suite_random(&m->random);
+    struct ls_error err = LS_ERROR_INIT;
+    int64_t begin = 0;
+    int64_t left = op->count;
+    int v_total = 1;
+
+    while (v_total < m->world)
+        v_total *= 2;
+    for (int r = 0; r < m->world; r++) {
+        size_at[r] = 1;
+        leaf_at[r] = take(m, registered && r == m->rank, 1, (size_t)op->count * size, &owned[r]);
+        make_values(op->dtype, seed + (uint64_t)r, op->count, leaf_at[r]);
+        counts[r] = r == m->world - 1 ? left : (int64_t)(suite_random(&m->random) % (uint64_t)(left + 1));
+        left -= counts[r];
+        begin += r < m->rank ? counts[r] : 0;
+    }
+    bool scatter = op->kind == LS_REDUCE_SCATTER;
+    int64_t length = scatter ? counts[m->rank] : op->count;
+    begin = scatter ? begin : 0;
+    op->src = leaf_at[m->rank];
+    op->counts = counts;
+    op->dst = take(m, registered, 0, (size_t)op->count * size, &owned[LS_MAX_MEMBERS]);
+    check_status(m, op, ls_group_run(m->group, op, &err), &err);
+    for (int64_t i = 0; i < length; i += stride(length, i)) {
+        uint8_t want[LARGEST];
+        (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, v_total}, begin + i, want);
+        if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * size)) {
+            report(m, "reduction differs", op, i);
+            break;
+        }
+    }
+    for (int i = 0; i <= LS_MAX_MEMBERS; i++)
+        ls_free(owned[i]);
+}
+
+static void run_gather(struct member *m, struct ls_collective *op, bool registered)
+{
+    int64_t counts[LS_MAX_MEMBERS];
+    void *owned[2];
+    size_t size = ls_dtype_size(op->dtype);
+    uint64_t seed = suite_random(&m->random);
+    struct ls_error err = LS_ERROR_INIT;
+    int64_t total = 0;
+    uint8_t *want;
+
+    for (int r = 0; r < m->world; r++) {
+        counts[r] = (int64_t)(suite_random(&m->random) % (uint64_t)(op->count + 1));
+        total += counts[r];
+    }
+    op->src = take(m, registered, 1, (size_t)counts[m->rank] * size, &owned[0]);
+    op->dst = take(m, registered, 0, (size_t)total * size, &owned[1]);
+    op->counts = counts;
+    want = ls_alloc((size_t)total * size + 1);
+    for (int64_t r = 0, at = 0; r < m->world; at += counts[r++])
+        make_values(op->dtype, seed + (uint64_t)r, counts[r], want + (size_t)at * size);
+    make_values(op->dtype, seed + (uint64_t)m->rank, counts[m->rank], (void *)(uintptr_t)op->src);
+    check_status(m, op, ls_group_run(m->group, op, &err), &err);
+    if (memcmp(want, op->dst, (size_t)total * size) != 0)
+        report(m, "gathered values differ", op, -1);
+    ls_free(want);
+    ls_free(owned[0]);
+    ls_free(owned[1]);
+}
+
+static void run_broadcast(struct member *m, struct ls_collective *op, bool registered)
+{
+    void *owned;
+    size_t bytes = (size_t)op->count * ls_dtype_size(op->dtype);
+    uint64_t seed = suite_random(&m->random);
+    struct ls_error err = LS_ERROR_INIT;
+    uint8_t *want = ls_alloc(bytes + 1);
+
+    op->root = below(&m->random, m->world);
+    op->dst = take(m, registered, 0, bytes, &owned);
+    make_values(op->dtype, seed, op->count, want);
+    memset(op->dst, 0xa5, bytes);
+    if (m->rank == op->root)
+        memcpy(op->dst, want, bytes);
+    check_status(m, op, ls_group_run(m->group, op, &err), &err);
+    if (memcmp(want, op->dst, bytes) != 0)
+        report(m, "broadcast values differ", op, -1);
+    ls_free(want);
+    ls_free(owned);
+}
+
+static int64_t random_count(struct member *m)
+{
+    switch (below(&m->random, 6)) {
+    case 0:
+        return below(&m->random, 40);
+    case 1:
+    case 2:
+        return below(&m->random, 3000);
+    case 3:
+        return below(&m->random, 50000);
+    case 4:
+        return (int64_t)(suite_random(&m->random) % (uint64_t)m->options->max_count);
+    default:
+        return 4096;
+    }
+}
+
+/* Several operations under way, waited for in another order; results as if run one by one. */
+static void run_overlapped(struct member *m)
+{
+    enum { MANY = 12 };
+    float values[MANY][3][100];
+    struct ls_request *requests[MANY];
+    struct ls_error err = LS_ERROR_INIT;
+
+    for (int k = 0; k < MANY; k++) {
+        for (int i = 0; i < 100; i++)
+            values[k][0][i] = (float)(m->rank + k * i);
+        struct ls_collective op = {
+            .kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 100, .src = values[k][0], .dst = values[k][1]};
+        enum ls_status status = ls_group_start(m->group, &op, &requests[k], &err);
+        check_status(m, &op, status, &err);
+        if (status != LS_OK)
+            return;
+    }
+    for (int k = MANY - 1; k >= 0; k--) {
+        struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 100};
+        enum ls_status status = (k & 1) != 0 ? ls_request_test(requests[k], &err) : LS_EAGAIN;
+        if (status == LS_EAGAIN)
+            status = ls_request_wait(requests[k], &err);
+        check_status(m, &op, status, &err);
+        for (int i = 0; i < 100; i++)
+            if (values[k][1][i] != (float)(m->world * (m->world - 1) / 2 + m->world * k * i)) {
+                report(m, "overlapped sums differ", &op, i);
+                break;
+            }
+    }
+}
+
+static void run_round(struct member *m)
+{
+    static const enum ls_dtype dtypes[] = {LS_F32, LS_F32, LS_F64, LS_I64, LS_BF16, LS_I32};
+    struct ls_tree_layout layout;
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_collective op = {.kind = (enum ls_collective_kind)below(&m->random, 7),
+                               .dtype = dtypes[below(&m->random, 6)],
+                               .reduction = (enum ls_reduction)(below(&m->random, 2) * below(&m->random, 4))};
+    bool registered = below(&m->random, 2);
+
+    op.count = random_count(m);
+    switch ((int)op.kind) {
+    case LS_ALL_REDUCE_TREE:
+    case 6:
+        op.kind = LS_ALL_REDUCE_TREE;
+        suite_layout(&m->random, m->world, &layout);
+        while ((int64_t)layout.range_count * op.count > 4 * m->options->max_count)
+            op.count /= 2;
+        run_tree(m, &layout, &op, registered);
+        break;
+    case LS_ALL_REDUCE:
+    case LS_REDUCE_SCATTER:
+        run_flat(m, &op, registered);
+        break;
+    case LS_ALL_GATHER:
+        run_gather(m, &op, registered);
+        break;
+    case LS_BROADCAST:
+        run_broadcast(m, &op, registered);
+        break;
+    default:
+        check_status(m, &op, ls_group_run(m->group, &op, &err), &err);
+    }
+}
+
+int suite_run(struct ls_group *group, const struct suite_options *options)
+{
+    struct member m = {.group = group,
+                       .options = options,
+                       .rank = ls_group_rank(group),
+                       .world = ls_group_world(group),
+                       .random = options->seed,
+                       .room = (size_t)options->max_count * 8 + 64};
+    struct ls_error err = LS_ERROR_INIT;
+    void *memory;
+
+    if (ls_group_register(group, m.room * SHARED_BUFFERS, &memory, &err) != LS_OK) {
+        fprintf(stderr, "rank %d: %s\n", m.rank, err.message);
+        return 1;
+    }
+    m.shared = memory;
+    for (int i = 0; i < options->rounds && m.failures == 0; i++)
+        run_round(&m);
+    if (m.failures == 0)
+        run_overlapped(&m);
+    return m.failures;
+}
