@@ -44,24 +44,24 @@ static size_t packed_bytes(int64_t terms, int64_t columns)
     return ((size_t)(terms * conv_packed_columns(columns)) * sizeof(float) + 63) / 64 * 64;
 }
 
-static float *result_row(const struct product *p, int64_t position)
+static float *result_row(const struct product *p, const struct conv_place *place)
 {
-    const struct conv_axis *y = &p->grid.y;
-    const struct conv_axis *x = &p->grid.x;
-    int64_t row = position / x->count;
-    int64_t at = (row / y->count * p->height + y->first + row % y->count * y->step) * p->width + x->first +
-                 position % x->count * x->step;
-    return p->result + at * p->columns;
+    int64_t y = p->grid.y.first + place->y * p->grid.y.step;
+    int64_t x = p->grid.x.first + place->x * p->grid.x.step;
+    return p->result + ((place->sample * p->height + y) * p->width + x) * p->columns;
 }
 
-static void place_tile(const struct product *p, struct tile *tile, int64_t position)
+/* The next positions become the tile. */
+static void place_tile(const struct product *p, struct tile *tile, struct conv_place *place, int64_t left)
 {
-    int64_t left = conv_grid_positions(&p->grid) - position;
     tile->row_count = left < p->tile_rows ? (int)left : p->tile_rows;
-    for (int r = 0; r < CONV_ROWS; r++) {
-        int64_t at = position + (r < tile->row_count ? r : 0); /* a row too many repeats the first */
-        tile->sites[r] = LSI_ISA_NAME(lsi_conv_site)(&p->grid, at);
-        tile->rows[r] = result_row(p, at);
+    for (int r = 0; r < tile->row_count; r++) {
+        tile->sites[r] = conv_site_of(&p->grid, place);
+        tile->rows[r] = result_row(p, place);
+        conv_place_next(&p->grid, place);
+    }
+    for (int r = tile->row_count; r < CONV_ROWS; r++) { /* rows too many repeat the first */
+        tile->sites[r] = tile->sites[0];
     }
 }
 
@@ -92,10 +92,12 @@ static void run_tiles(void *state, int64_t begin, int64_t end, int thread)
 {
     const struct product *p = state;
     struct tile *tiles = (struct tile *)(p->scratch + (size_t)thread * thread_bytes);
+    int64_t positions = conv_grid_positions(&p->grid);
+    struct conv_place place = conv_place_at(&p->grid, begin * p->tile_rows);
     for (int64_t first = begin; first < end; first += GROUP) {
         int count = end - first < GROUP ? (int)(end - first) : GROUP;
         for (int i = 0; i < count; i++) {
-            place_tile(p, &tiles[i], (first + i) * p->tile_rows);
+            place_tile(p, &tiles[i], &place, positions - (first + i) * p->tile_rows);
         }
         for (int64_t k = 0; k < p->grid.terms; k += CONV_BLOCK) {
             int64_t stop = k + CONV_BLOCK < p->grid.terms ? k + CONV_BLOCK : p->grid.terms;

@@ -2,8 +2,6 @@
 /* Geometry of convolutions and the packing of their patches. */
 #include "core/device/cpu/isa/conv_grid.h"
 
-#define site_of LSI_ISA_NAME(lsi_conv_site)
-
 static struct conv_axis forward_axis(const struct ls_conv2d_attrs *a, int axis, int64_t source, int64_t count)
 {
     return (struct conv_axis){.count = count,
@@ -77,19 +75,6 @@ struct conv_grid LSI_ISA_NAME(lsi_conv_grid_adjoint)(const struct ls_conv2d_attr
                              .channels = dy->shape.dim[3]};
     complete(&grid);
     return grid;
-}
-
-struct conv_site site_of(const struct conv_grid *grid, int64_t index)
-{
-    int64_t row = index / grid->x.count;
-    int64_t x = index - row * grid->x.count;
-    int64_t sample = row / grid->y.count;
-    int64_t y = row - sample * grid->y.count;
-    struct conv_site site = {.y = y * grid->y.scale + grid->y.offset, .x = x * grid->x.scale + grid->x.offset};
-    site.offset = ((sample * grid->y.source + site.y) * grid->x.source + site.x) * grid->channels;
-    int64_t end = site.x + (grid->x.taps - 1) * grid->x.offset_step;
-    site.inside = site.x >= 0 && site.x < grid->x.source && end >= 0 && end < grid->x.source;
-    return site;
 }
 
 /* A tap, as its distance from tap (0, 0) in the source. */

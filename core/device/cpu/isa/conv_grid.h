@@ -39,8 +39,6 @@ struct conv_grid LSI_ISA_NAME(lsi_conv_grid_forward)(const struct ls_conv2d_attr
 /* Of CONV2D_XGRAD: input rows with py = row mod stride, columns likewise. */
 struct conv_grid LSI_ISA_NAME(lsi_conv_grid_adjoint)(const struct ls_conv2d_attrs *attrs, const struct ls_view *dx,
                                                      const struct ls_view *dy, int64_t py, int64_t px);
-/* Position number `index` of the grid over all samples. */
-struct conv_site LSI_ISA_NAME(lsi_conv_site)(const struct conv_grid *grid, int64_t index);
 /* Packs terms [begin, end) of CONV_ROWS sites as [site][CONV_PITCH], without taps that are padding for all of them
  * and with zeros where they are for some. Returns the number of runs of terms that were packed (<= CONV_BLOCK). */
 int LSI_ISA_NAME(lsi_conv_pack_sites)(const struct conv_grid *grid, const struct conv_site *sites, int64_t begin,
@@ -52,6 +50,41 @@ void LSI_ISA_NAME(lsi_conv_pack_patch)(const struct conv_grid *grid, const struc
 static inline int64_t conv_grid_positions(const struct conv_grid *grid)
 {
     return grid->samples * grid->y.count * grid->x.count;
+}
+
+/* A position of the grid, walked without divisions. */
+struct conv_place {
+    int64_t sample, y, x;
+};
+
+/* Position number `index` over all samples. */
+static inline struct conv_place conv_place_at(const struct conv_grid *grid, int64_t index)
+{
+    int64_t row = index / grid->x.count;
+    return (struct conv_place){
+        .sample = row / grid->y.count, .y = row % grid->y.count, .x = index - row * grid->x.count};
+}
+
+static inline void conv_place_next(const struct conv_grid *grid, struct conv_place *place)
+{
+    if (++place->x < grid->x.count) {
+        return;
+    }
+    place->x = 0;
+    if (++place->y == grid->y.count) {
+        place->y = 0;
+        place->sample++;
+    }
+}
+
+static inline struct conv_site conv_site_of(const struct conv_grid *grid, const struct conv_place *place)
+{
+    struct conv_site site = {.y = place->y * grid->y.scale + grid->y.offset,
+                             .x = place->x * grid->x.scale + grid->x.offset};
+    int64_t end = site.x + (grid->x.taps - 1) * grid->x.offset_step;
+    site.offset = ((place->sample * grid->y.source + site.y) * grid->x.source + site.x) * grid->channels;
+    site.inside = (uint64_t)site.x < (uint64_t)grid->x.source && (uint64_t)end < (uint64_t)grid->x.source;
+    return site;
 }
 
 static inline void conv_copy(float *to, const float *from, int64_t count)

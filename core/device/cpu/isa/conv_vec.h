@@ -73,6 +73,18 @@ static inline vec_mask vec_equal(vec a, vec b)
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
 
+/* Where b, which comes later, takes the place of a as the maximum: greater, or the first NaN. */
+static inline vec_mask vec_wins_over(vec b, vec a)
+{
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), b, a, _CMP_NLE_UQ);
+}
+
+/* max(a, b), NaN where one is; a zero has either sign. */
+static inline vec vec_maximum(vec a, vec b)
+{
+    return _mm512_mask_mov_ps(_mm512_max_ps(b, a), vec_is_nan(b), b);
+}
+
 static inline vec_mask mask_or(vec_mask a, vec_mask b)
 {
     return a | b;
@@ -164,6 +176,16 @@ static inline vec_mask vec_is_nan(vec a)
 static inline vec_mask vec_equal(vec a, vec b)
 {
     return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
+}
+
+static inline vec_mask vec_wins_over(vec b, vec a)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, a, _CMP_ORD_Q), _mm256_cmp_ps(b, a, _CMP_NLE_UQ));
+}
+
+static inline vec vec_maximum(vec a, vec b)
+{
+    return _mm256_blendv_ps(_mm256_max_ps(b, a), b, vec_is_nan(b));
 }
 
 static inline vec_mask mask_or(vec_mask a, vec_mask b)

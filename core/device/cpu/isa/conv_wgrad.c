@@ -55,8 +55,9 @@ static void note_padding(const struct part *p, const struct block *b)
     int64_t channels = b->grid->channels;
     int64_t ty = p->k0 / channels / b->grid->x.kernel;
     int64_t tx = p->k0 / channels % b->grid->x.kernel;
-    for (int64_t i = 0; i < b->end - b->begin; i++) {
-        struct conv_site site = LSI_ISA_NAME(lsi_conv_site)(b->grid, b->begin + i);
+    struct conv_place place = conv_place_at(b->grid, b->begin);
+    for (int64_t i = 0; i < b->end - b->begin; i++, conv_place_next(b->grid, &place)) {
+        struct conv_site site = conv_site_of(b->grid, &place);
         int64_t y = site.y + ty * b->grid->y.offset_step;
         int64_t x = site.x + tx * b->grid->x.offset_step;
         p->scratch->inside[i] = y >= 0 && y < b->grid->y.source && x >= 0 && x < b->grid->x.source;
@@ -89,8 +90,9 @@ static void add_block(const struct part *p, const struct block *b, float *sums)
     struct conv_run run = {.begin = 0, .count = positions};
     float *row[CONV_ROWS];
     struct conv_tile t = {.a_step = PITCH, .runs = &run, .run_count = 1, .rows = row};
-    for (int64_t i = 0; i < positions; i++) {
-        struct conv_site site = LSI_ISA_NAME(lsi_conv_site)(b->grid, b->begin + i);
+    struct conv_place place = conv_place_at(b->grid, b->begin);
+    for (int64_t i = 0; i < positions; i++, conv_place_next(b->grid, &place)) {
+        struct conv_site site = conv_site_of(b->grid, &place);
         LSI_ISA_NAME(lsi_conv_pack_patch)(b->grid, &site, p->k0, p->k1, p->scratch->patches + i * PITCH);
     }
     if (p->exact) {

@@ -28,46 +28,57 @@ static struct pool pool_of(const struct ls_op_call *call, const struct ls_view *
     return q;
 }
 
-/* The elements of a window that exist: [y0, y1) x [x0, x1). */
+/* The elements of a window that exist: rows x columns of them from offset `at` of the sample. */
 struct window {
-    int64_t y0, y1, x0, x1;
+    int64_t at, rows, columns;
 };
 
-static void clip(int64_t *begin, int64_t *end, int64_t size)
+/* Of [begin, begin + size), what lies in [0, end); size may become 0. */
+static void clip(int64_t *begin, int64_t *size, int64_t end)
 {
+    int64_t stop = *begin + *size < end ? *begin + *size : end;
     *begin = *begin > 0 ? *begin : 0;
-    *end = *end < size ? *end : size;
-    *end = *end > *begin ? *end : *begin;
+    *size = stop > *begin ? stop - *begin : 0;
 }
 
 static struct window window_of(const struct pool *q, int64_t oy, int64_t ox)
 {
-    struct window win = {.y0 = oy * q->attrs->stride[0] - q->attrs->pad_begin[0],
-                         .x0 = ox * q->attrs->stride[1] - q->attrs->pad_begin[1]};
-    win.y1 = win.y0 + q->attrs->size[0];
-    win.x1 = win.x0 + q->attrs->size[1];
-    clip(&win.y0, &win.y1, q->h);
-    clip(&win.x0, &win.x1, q->w);
+    int64_t y = oy * q->attrs->stride[0] - q->attrs->pad_begin[0];
+    int64_t x = ox * q->attrs->stride[1] - q->attrs->pad_begin[1];
+    struct window win = {.rows = q->attrs->size[0], .columns = q->attrs->size[1]};
+    clip(&y, &win.rows, q->h);
+    clip(&x, &win.columns, q->w);
+    win.at = (y * q->w + x) * q->c;
     return win;
 }
 
-/* Where b, which comes later in the window, takes the place of a. */
-static inline vec_mask wins_over(vec b, vec a)
+/* `lanes` channels; a whole register where full. */
+static inline vec load(const float *from, int64_t lanes, bool full)
 {
-    return mask_or(vec_greater(b, a), mask_without(vec_is_nan(b), vec_is_nan(a)));
+    return full ? vec_load(from) : vec_load_some(from, lanes);
 }
 
-/* Maxima of `lanes` channels from x (of the sample); a zero is +0. */
-static inline vec maximum(const struct pool *q, const struct window *win, const float *x, int64_t lanes)
+static inline void store(float *to, vec v, int64_t lanes, bool full)
 {
-    if (win->y0 == win->y1 || win->x0 == win->x1) {
+    if (full) {
+        vec_store(to, v);
+    } else {
+        vec_store_some(to, v, lanes);
+    }
+}
+
+/* Maxima of channels from x (where the window begins); a zero is +0. */
+static inline __attribute__((always_inline)) vec maximum(const struct pool *q, const struct window *win, const float *x,
+                                                         int64_t lanes, bool full)
+{
+    if (win->rows == 0 || win->columns == 0) {
         return vec_set(0.0f);
     }
-    vec best = vec_load_some(x + (win->y0 * q->w + win->x0) * q->c, lanes);
-    for (int64_t iy = win->y0; iy < win->y1; iy++) {
-        for (int64_t ix = win->x0; ix < win->x1; ix++) {
-            vec v = vec_load_some(x + (iy * q->w + ix) * q->c, lanes);
-            best = vec_choose(best, v, wins_over(v, best));
+    vec best = load(x, lanes, full);
+    for (int64_t i = 0; i < win->rows; i++, x += q->w * q->c) {
+        const float *from = x;
+        for (int64_t j = 0; j < win->columns; j++, from += q->c) {
+            best = vec_maximum(best, load(from, lanes, full));
         }
     }
     return vec_add(best, vec_set(0.0f));
@@ -78,43 +89,67 @@ static void max_rows(void *state, int64_t begin, int64_t end, int thread)
     const struct pool *q = state;
     (void)thread;
     for (int64_t row = begin; row < end; row++) {
-        const float *x = q->x + row / q->oh * q->h * q->w * q->c;
+        const float *sample = q->x + row / q->oh * q->h * q->w * q->c;
         float *y = q->out + row * q->ow * q->c;
-        for (int64_t ox = 0; ox < q->ow; ox++) {
+        for (int64_t ox = 0; ox < q->ow; ox++, y += q->c) {
             struct window win = window_of(q, row % q->oh, ox);
-            for (int64_t c = 0; c < q->c; c += VEC_LANES) {
-                vec_store_some(y + ox * q->c + c, maximum(q, &win, x + c, q->c - c), q->c - c);
+            const float *x = sample + win.at;
+            int64_t c = 0;
+            for (; c + VEC_LANES <= q->c; c += VEC_LANES) {
+                vec_store(y + c, maximum(q, &win, x + c, VEC_LANES, true));
+            }
+            if (c < q->c) {
+                vec_store_some(y + c, maximum(q, &win, x + c, q->c - c, false), q->c - c);
             }
         }
     }
 }
 
 /* Adds (or, where windows tile the input, writes) the adjoint of a window to its winners. */
-static inline void give(const struct pool *q, const struct window *win, const float *x, vec dy, float *dx,
-                        int64_t lanes)
+static inline __attribute__((always_inline)) void give(const struct pool *q, const struct window *win, const float *x,
+                                                       vec dy, float *dx, int64_t lanes, bool full)
 {
-    if (win->y0 == win->y1 || win->x0 == win->x1) {
-        return;
-    }
     vec zero = vec_set(0.0f);
-    vec best = vec_load_some(x + (win->y0 * q->w + win->x0) * q->c, lanes);
+    vec best = load(x, lanes, full);
     vec at = zero; /* number of the winner in the window: exact in f32 */
     float number = 0.0f;
-    for (int64_t iy = win->y0; iy < win->y1; iy++) {
-        for (int64_t ix = win->x0; ix < win->x1; ix++, number += 1.0f) {
-            vec v = vec_load_some(x + (iy * q->w + ix) * q->c, lanes);
-            vec_mask better = wins_over(v, best);
+    for (int64_t i = 0; i < win->rows; i++) {
+        const float *from = x + i * q->w * q->c;
+        for (int64_t j = 0; j < win->columns; j++, from += q->c, number += 1.0f) {
+            vec v = load(from, lanes, full);
+            vec_mask better = vec_wins_over(v, best);
             best = vec_choose(best, v, better);
             at = vec_choose(at, vec_set(number), better);
         }
     }
     number = 0.0f;
-    for (int64_t iy = win->y0; iy < win->y1; iy++) {
-        for (int64_t ix = win->x0; ix < win->x1; ix++, number += 1.0f) {
-            float *to = dx + (iy * q->w + ix) * q->c;
-            vec old = q->tiled ? zero : vec_load_some(to, lanes);
+    for (int64_t i = 0; i < win->rows; i++) {
+        float *to = dx + i * q->w * q->c;
+        for (int64_t j = 0; j < win->columns; j++, to += q->c, number += 1.0f) {
+            vec old = q->tiled ? zero : load(to, lanes, full);
             vec part = vec_choose(zero, dy, vec_equal(at, vec_set(number)));
-            vec_store_some(to, vec_add(old, part), lanes);
+            store(to, vec_add(old, part), lanes, full);
+        }
+    }
+}
+
+static void give_sample(const struct pool *q, const float *x, const float *dy, float *dx)
+{
+    for (int64_t oy = 0; oy < q->oh; oy++) {
+        for (int64_t ox = 0; ox < q->ow; ox++, dy += q->c) {
+            struct window win = window_of(q, oy, ox);
+            const float *from = x + win.at;
+            float *to = dx + win.at;
+            int64_t c = 0;
+            if (win.rows == 0 || win.columns == 0) {
+                continue;
+            }
+            for (; c + VEC_LANES <= q->c; c += VEC_LANES) {
+                give(q, &win, from + c, vec_load(dy + c), to + c, VEC_LANES, true);
+            }
+            if (c < q->c) {
+                give(q, &win, from + c, vec_load_some(dy + c, q->c - c), to + c, q->c - c, false);
+            }
         }
     }
 }
@@ -122,21 +157,13 @@ static inline void give(const struct pool *q, const struct window *win, const fl
 static void max_grad_samples(void *state, int64_t begin, int64_t end, int thread)
 {
     const struct pool *q = state;
+    int64_t size = q->h * q->w * q->c;
     (void)thread;
     for (int64_t n = begin; n < end; n++) {
-        int64_t size = q->h * q->w * q->c;
-        const float *x = q->x + n * size;
-        const float *dy = q->dy + n * q->oh * q->ow * q->c;
-        float *dx = q->out + n * size;
         if (!q->tiled) {
-            memset(dx, 0, (size_t)size * sizeof(float));
+            memset(q->out + n * size, 0, (size_t)size * sizeof(float));
         }
-        for (int64_t p = 0; p < q->oh * q->ow; p++) {
-            struct window win = window_of(q, p / q->ow, p % q->ow);
-            for (int64_t c = 0; c < q->c; c += VEC_LANES) {
-                give(q, &win, x + c, vec_load_some(dy + p * q->c + c, q->c - c), dx + c, q->c - c);
-            }
-        }
+        give_sample(q, q->x + n * size, q->dy + n * q->oh * q->ow * q->c, q->out + n * size);
     }
 }
 

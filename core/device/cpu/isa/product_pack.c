@@ -23,15 +23,6 @@ void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_
     }
 }
 
-/* The last rows are stored in part: a whole register would pass the end of `to`. */
-void LSI_ISA_NAME(lsi_product_pack_tight)(const float *from, int64_t from_step, int64_t depth, int columns, float *to)
-{
-    for (; depth > 1; depth--, from += from_step, to += TILE_ROWS)
-        vec_store(to, vec_load_some(from, columns));
-    if (depth > 0)
-        vec_store_some(to, vec_load_some(from, columns), columns);
-}
-
 #if defined(LS_ISA_avx512)
 /* 16 rows of 16 become 16 columns. */
 static void transpose(const float *from, int64_t from_step, float *to, int64_t to_step)

@@ -19,22 +19,19 @@
 /* Floats from row to row of a packed operand whose terms lie side by side: an odd number of cache lines. */
 #define TILE_PITCH (LSI_BLOCK + 16)
 #define TILE_FLOATS (TILE_ROWS * TILE_COLUMNS)
-/* Partials that are added after a block at most: one a level of the tree. */
-#define TILE_MERGES 9
+/* A running sum and one partial a level of the tree over LS_MAX_SHARDS. */
+#define TILE_SLOTS 10
 
+/* One block of a dense product: to = block [+ to] [+ bias], [relu]. */
 struct product_tile {
-    const float *a; /* [row][term], TILE_PITCH apart; or [term][row], TILE_ROWS apart */
-    const float *b; /* [term][column], b_step apart */
-    int64_t b_step;
+    const float *a;    /* [row][term], TILE_PITCH apart */
+    const float *b;    /* [term][column] */
+    int64_t b_step;    /* direct only: floats from term to term */
     int64_t depth;     /* terms */
     int rows, columns; /* of the tile that exist, >= 1 */
-    /* sum = block + (base, or +0 where NULL); then merge[i] + sum, in order; then bias, then relu. */
-    const float *base;
-    int64_t base_step;
-    int merges;
-    const float *merge[TILE_MERGES]; /* TILE_COLUMNS apart, whole registers */
-    const float *bias;               /* of the tile's columns; NULL: none */
+    bool first;        /* `to` begins with this block, at +0 */
     bool relu;
+    const float *bias; /* of the tile's columns; NULL: none */
     float *to;
     int64_t to_step;
 };
@@ -43,14 +40,46 @@ struct product_tile {
 void LSI_ISA_NAME(lsi_product_tile_rows)(const struct product_tile *tile);
 /* The same with b as it lies in memory: columns == TILE_COLUMNS, fetched ahead. */
 void LSI_ISA_NAME(lsi_product_tile_direct)(const struct product_tile *tile);
-/* a is [term][row]. */
-void LSI_ISA_NAME(lsi_product_tile_terms)(const struct product_tile *tile);
+/* One block of a batch reduction and what its sum is added to. Sums between blocks lie in slots of the tile: slot 0
+ * is a shard's running sum, slot 1 + i the i-th pending partial of the tree. */
+struct tree_step {
+    int64_t row;   /* of a and b where the block begins */
+    int64_t depth; /* terms; 0: nothing is multiplied, out = acc */
+    int64_t acc;   /* >= 0: begins with the sum at this offset of acc; -1: at +0 or, `continues`, with slot 0 */
+    int64_t out;   /* >= 0: the sum goes to this offset of out; -1: to `slot` */
+    int16_t slot;
+    int16_t merges; /* pending partials added: slots from slot + merges - 1 down to slot */
+    bool continues;
+    bool add_zero; /* the last of a chain of additions that began at a block: see lsi_tree_tile */
+    int32_t pair;  /* which a and b */
+};
+
+/* A pair's operands for one tile. */
+struct tree_operand {
+    const float *a; /* [term][row], a_step apart */
+    int64_t a_step;
+    const float *b; /* [term][column], b_step apart, whole registers */
+    int64_t b_step;
+};
+
+struct tree_tile {
+    const struct tree_step *steps;
+    int64_t step_count;
+    const struct tree_operand *operands;
+    const float *acc; /* of the tile's first element, out_step apart */
+    float *out;
+    int64_t out_step;
+    int rows, columns;
+    float *slots; /* TILE_SLOTS tiles of TILE_FLOATS, aligned */
+};
+
+/* All blocks of one tile. A block may be -0 (where its terms underflow), a sum may not: one + 0 at the end of a chain
+ * of additions has the effect of one at each block. */
+void LSI_ISA_NAME(lsi_tree_tile)(const struct tree_tile *tile);
 
 /* `columns` columns of `depth` rows, `from_step` apart, to whole registers `to_step` apart (zeros at the end). */
 void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_t depth, int columns, float *to,
                                     int64_t to_step);
-/* At most TILE_ROWS columns, to rows TILE_ROWS apart. */
-void LSI_ISA_NAME(lsi_product_pack_tight)(const float *from, int64_t from_step, int64_t depth, int columns, float *to);
 /* lsi_product_pack from a transposed operand: from is [column][term]. */
 void LSI_ISA_NAME(lsi_product_pack_transposed)(const float *from, int64_t from_step, int64_t depth, int columns,
                                                float *to, int64_t to_step);

@@ -68,10 +68,9 @@ static void pack_panel(const struct lsi_dense *d, int64_t panel, int64_t k, int6
 
     if (d->transposed_w)
         LSI_ISA_NAME(lsi_product_pack_transposed)
-        (d->w + column * d->depth + k, d->depth, depth, columns, to, tile_width(columns));
-    else
-        LSI_ISA_NAME(lsi_product_pack)
-        (d->w + k * d->columns + column, d->columns, depth, columns, to, tile_width(columns));
+    (d->w + column * d->depth + k, d->depth, depth, columns, to, tile_width(columns));
+    else LSI_ISA_NAME(lsi_product_pack)(d->w + k * d->columns + column, d->columns, depth, columns, to,
+                                        tile_width(columns));
 }
 
 /* Rows of x, one TILE_PITCH apart. */
@@ -99,11 +98,10 @@ static void run_tile(const struct part *part, int64_t row, int rows, int64_t pan
         .to = d->y + row * d->columns + column,
         .to_step = d->columns,
         .bias = last && d->bias != NULL ? d->bias + column : NULL,
+        .first = k == 0,
         .relu = last && d->relu,
-        .base_step = d->columns,
     };
 
-    tile.base = k > 0 ? tile.to : NULL;
     if (b != NULL) {
         LSI_ISA_NAME(lsi_product_tile_rows)(&tile);
         return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dense_wgrad: x^T dy in the order of the batch reductions, in one pass. dy is packed once into panels of columns; a
- * thread packs the columns of x of one tile and runs the panels over it. A tile keeps its running sum and the
- * pending partials of the canonical tree in L1: a merge costs one load and one addition a register.
+ * dense_wgrad: x^T dy in the order of the batch reductions, in one pass. The blocks of a call and what is added after
+ * each are written down once; every tile then runs through them, keeping its running sum and the pending partials of
+ * the canonical tree in L1: a merge costs one load and one addition a register.
  */
 #include "core/device/cpu/isa/product_tile.h"
 
@@ -10,48 +10,115 @@
 
 #include <string.h>
 
-/* One non-empty shard: how many pending partials its sum is added to, and how many were pending before. */
-struct leaf {
-    int16_t shard, merges, height;
-};
-
 struct wgrad {
+    const struct ls_op_call *call;
     struct lsi_wgrad w;
-    int64_t tiles, panels, rows; /* rows: of all pairs together */
-    int leaves;
-    struct leaf leaf[LS_MAX_SHARDS];
-    struct lsi_wgrad_pair *pair; /* workspace */
-    float *dy;                   /* workspace: panels of `rows` packed rows */
-    float *x;                    /* workspace: a tile of each thread */
+    int64_t tiles, panels;
+    int64_t rows; /* of all pairs together */
+    int64_t step_count;
+    struct tree_step *steps;       /* workspace */
+    struct tree_operand *operands; /* workspace: of each thread, for each pair */
+    float *edge;                   /* workspace: the last panel of dy, packed, where columns do not fill it */
 };
 
 /* Bytes of the three parts of the workspace. */
 struct sizes {
-    size_t pairs, dy, x;
+    size_t steps, operands, edge;
 };
 
 static size_t align(size_t bytes)
 {
-    return (bytes + 63) & ~(size_t)63;
+    return (bytes + LS_ALIGNMENT - 1) & ~(size_t)(LS_ALIGNMENT - 1);
+}
+
+static int edge_columns(const struct wgrad *job)
+{
+    return (int)(job->w.n % TILE_COLUMNS);
 }
 
 static struct sizes sizes_of(const struct wgrad *job)
 {
+    size_t width = edge_columns(job) > 0 ? (size_t)tile_width(edge_columns(job)) : 0;
+
     return (struct sizes){
-        .pairs = align((size_t)job->w.pairs * sizeof(struct lsi_wgrad_pair)),
-        .dy = align((size_t)job->panels * (size_t)job->rows * TILE_COLUMNS * sizeof(float)),
-        .x = align((size_t)job->rows * TILE_ROWS * sizeof(float)),
+        .steps = align((size_t)job->step_count * sizeof(struct tree_step)),
+        .operands = align((size_t)job->w.pairs * sizeof(struct tree_operand)),
+        .edge = align((size_t)job->rows * width * sizeof(float)),
     };
+}
+
+/* Appends the blocks of one shard; merges and slot are those of its last one. */
+static void add_shard(struct wgrad *job, int shard, const struct tree_step *last)
+{
+    struct tree_step step = {.acc = job->w.acc != NULL ? shard * job->w.k * job->w.n : -1, .out = -1};
+    int i;
+
+    for (i = 0; i < job->w.pairs; i++) {
+        struct lsi_wgrad_pair pair = lsi_wgrad_pair_of(job->call, &job->w, i);
+        int64_t end = job->w.offset[shard + 1] * pair.positions;
+
+        step.pair = i;
+        step.row = job->w.offset[shard] * pair.positions;
+        while (step.row < end) {
+            int64_t next = lsi_block_end(&pair, step.row, end);
+
+            step.depth = next - step.row;
+            if (next == end && i == job->w.pairs - 1) {
+                step.slot = last->slot;
+                step.merges = last->merges;
+                step.out = last->out;
+                step.add_zero = job->w.acc == NULL; /* a sum that was continued is kept as it is */
+            }
+            if (job->steps != NULL)
+                job->steps[job->step_count] = step;
+            job->step_count++;
+            step.row = next;
+            step.acc = -1;
+            step.continues = true;
+        }
+    }
+}
+
+/* The steps (only counted where there is no memory yet): shards in order; a shard's last block is followed by the
+ * additions that follow its leaf in the tree's postfix program. */
+static void plan_steps(struct wgrad *job)
+{
+    const struct lsi_wgrad *w = &job->w;
+    struct ls_range ranges[LS_MAX_SHARDS];
+    struct ls_tree_program program;
+    int16_t height = 0;
+    int count = 0, i;
+
+    for (i = 0; i < w->shards; i++) {
+        if (w->offset[i] < w->offset[i + 1])
+            ranges[count++] = (struct ls_range){.first = i, .count = 1};
+    }
+    ls_tree_program_build(ranges, count, w->shards, &program);
+    job->step_count = 0;
+    for (i = 0; i < program.length;) {
+        int shard = ranges[program.code[i++]].first;
+        struct tree_step last = {.out = -1};
+
+        for (; i < program.length && program.code[i] == LS_TREE_ADD; i++)
+            last.merges++;
+        height = (int16_t)(height + 1 - last.merges);
+        last.slot = height;
+        if (w->per_shard)
+            last = (struct tree_step){.out = shard * w->k * w->n};
+        else if (i == program.length)
+            last.out = 0;
+        add_shard(job, shard, &last);
+    }
 }
 
 static void wgrad_of(const struct ls_op_call *call, struct wgrad *job)
 {
     int i;
 
+    *job = (struct wgrad){.call = call};
     lsi_wgrad_of(call, &job->w);
     job->tiles = tile_count(job->w.k);
     job->panels = panel_count(job->w.n);
-    job->rows = 0;
     for (i = 0; i < job->w.pairs; i++)
         job->rows += lsi_wgrad_pair_of(call, &job->w, i).positions * job->w.samples;
 }
@@ -62,150 +129,73 @@ static size_t wgrad_workspace(const struct ls_device *device, const struct ls_op
     struct sizes sizes;
 
     wgrad_of(call, &job);
+    plan_steps(&job);
     sizes = sizes_of(&job);
-    return sizes.pairs + sizes.dy + sizes.x * (size_t)ls_device_threads(device);
+    return sizes.steps + sizes.operands * (size_t)ls_device_threads(device) + sizes.edge;
 }
 
-/* The leaves in order, with the additions that follow each in the tree's postfix program. */
-static void plan_leaves(struct wgrad *job)
+/* Each pair's operands at a tile of the result. */
+static void set_operands(const struct wgrad *job, int64_t row, int64_t panel, struct tree_operand *operands)
 {
-    struct ls_range ranges[LS_MAX_SHARDS];
-    struct ls_tree_program program;
-    struct leaf *leaf = job->leaf;
-    int height = 0, i;
-
-    job->leaves = 0;
-    for (i = 0; i < job->w.shards; i++) {
-        if (job->w.offset[i] < job->w.offset[i + 1])
-            ranges[job->leaves++] = (struct ls_range){.first = i, .count = 1};
-    }
-    ls_tree_program_build(ranges, job->leaves, job->w.shards, &program);
-    for (i = 0; i < program.length; i++) {
-        if (program.code[i] == LS_TREE_ADD) {
-            height--;
-            leaf->merges += !job->w.per_shard;
-        } else {
-            leaf = &job->leaf[program.code[i]];
-            *leaf = (struct leaf){.shard = (int16_t)ranges[program.code[i]].first, .height = (int16_t)height++};
-        }
-    }
-}
-
-/* One tile of the result while it is computed. */
-struct work {
-    const struct wgrad *job;
-    const float *x, *dy;   /* packed */
-    int64_t row, column;   /* of the result */
-    struct product_tile t; /* what all blocks have in common */
-    float *running;        /* the shard's sum between its blocks */
-    float *pending;        /* tiles of the tree's pending partials, TILE_FLOATS apart */
-};
-
-/* Where the shard's sum goes, and what it is added to on the way. */
-static void end_leaf(const struct work *work, const struct leaf *leaf, struct product_tile *t)
-{
-    const struct lsi_wgrad *w = &work->job->w;
-    int level = leaf->height - leaf->merges, i;
-
-    t->merges = leaf->merges;
-    for (i = 0; i < leaf->merges; i++)
-        t->merge[i] = work->pending + (leaf->height - 1 - i) * TILE_FLOATS;
-    if (w->per_shard || leaf == &work->job->leaf[work->job->leaves - 1]) {
-        t->to = w->out + ((w->per_shard ? leaf->shard : 0) * w->k + work->row) * w->n + work->column;
-        t->to_step = w->n;
-    } else {
-        t->to = work->pending + level * TILE_FLOATS;
-        t->to_step = TILE_COLUMNS;
-    }
-}
-
-static void run_leaf(const struct work *work, const struct leaf *leaf)
-{
-    const struct lsi_wgrad *w = &work->job->w;
-    struct product_tile t = work->t;
-    int64_t packed = 0;
+    const struct lsi_wgrad *w = &job->w;
+    bool packed = panel == job->panels - 1 && edge_columns(job) > 0;
+    int64_t width = tile_width(edge_columns(job));
+    const float *edge = job->edge;
     int i;
 
-    if (w->acc != NULL) {
-        t.base = w->acc + (leaf->shard * w->k + work->row) * w->n + work->column;
-        t.base_step = w->n;
-    }
     for (i = 0; i < w->pairs; i++) {
-        const struct lsi_wgrad_pair *pair = &work->job->pair[i];
-        int64_t row = w->offset[leaf->shard] * pair->positions;
-        int64_t last = w->offset[leaf->shard + 1] * pair->positions;
+        struct lsi_wgrad_pair pair = lsi_wgrad_pair_of(job->call, w, i);
 
-        while (row < last) {
-            int64_t end = lsi_block_end(pair, row, last);
-
-            t.a = work->x + (packed + row) * TILE_ROWS;
-            t.b = work->dy + (packed + row) * tile_width(t.columns);
-            t.depth = end - row;
-            if (end == last && i == w->pairs - 1)
-                end_leaf(work, leaf, &t);
-            LSI_ISA_NAME(lsi_product_tile_terms)(&t);
-            t.base = work->running;
-            t.base_step = TILE_COLUMNS;
-            row = end;
-        }
-        packed += w->samples * pair->positions;
-    }
-}
-
-static void pack_x(const struct wgrad *job, int64_t column, int columns, float *to)
-{
-    int i;
-
-    for (i = 0; i < job->w.pairs; i++) {
-        int64_t rows = job->pair[i].positions * job->w.samples;
-
-        LSI_ISA_NAME(lsi_product_pack_tight)(job->pair[i].x + column, job->w.k, rows, columns, to);
-        to += rows * TILE_ROWS;
+        operands[i] = (struct tree_operand){
+            .a = pair.x + row,
+            .a_step = w->k,
+            .b = packed ? edge : pair.dy + panel * TILE_COLUMNS,
+            .b_step = packed ? width : w->n,
+        };
+        edge += w->samples * pair.positions * width;
     }
 }
 
 static void tiles_range(void *state, int64_t begin, int64_t end, int thread)
 {
     const struct wgrad *job = state;
-    float memory[(TILE_MERGES + 1) * TILE_FLOATS] __attribute__((aligned(LS_ALIGNMENT)));
-    float *x = job->x + (size_t)thread * sizes_of(job).x / sizeof(float);
-    struct work work = {.job = job, .x = x, .running = memory, .pending = memory + TILE_FLOATS};
-    int64_t tile, panel;
-    int leaf;
+    const struct lsi_wgrad *w = &job->w;
+    float slots[TILE_SLOTS * TILE_FLOATS] __attribute__((aligned(LS_ALIGNMENT)));
+    char *operands = (char *)job->operands + (size_t)thread * sizes_of(job).operands;
+    struct tree_tile tile = {.steps = job->steps,
+                             .step_count = job->step_count,
+                             .operands = (const struct tree_operand *)operands,
+                             .out_step = w->n,
+                             .slots = slots};
+    int64_t t, panel;
 
-    work.t = (struct product_tile){.to = memory, .to_step = TILE_COLUMNS};
-    for (tile = begin; tile < end; tile++) {
-        work.row = tile_begin(job->w.k, job->tiles, tile);
-        work.t.rows = (int)(tile_begin(job->w.k, job->tiles, tile + 1) - work.row);
-        pack_x(job, work.row, work.t.rows, x);
+    for (t = begin; t < end; t++) {
+        int64_t row = tile_begin(w->k, job->tiles, t);
+
+        tile.rows = (int)(tile_begin(w->k, job->tiles, t + 1) - row);
         for (panel = 0; panel < job->panels; panel++) {
-            work.column = panel * TILE_COLUMNS;
-            work.dy = job->dy + work.column * job->rows;
-            work.t.columns = panel_columns(job->w.n, panel);
-            for (leaf = 0; leaf < job->leaves; leaf++)
-                run_leaf(&work, &job->leaf[leaf]);
+            int64_t at = row * w->n + panel * TILE_COLUMNS;
+
+            set_operands(job, row, panel, (struct tree_operand *)operands);
+            tile.columns = panel_columns(w->n, panel);
+            tile.acc = w->acc != NULL ? w->acc + at : NULL;
+            tile.out = w->out + at;
+            LSI_ISA_NAME(lsi_tree_tile)(&tile);
         }
     }
 }
 
-static void pack_dy_range(void *state, int64_t begin, int64_t end, int thread)
+static void pack_edge(const struct wgrad *job)
 {
-    const struct wgrad *job = state;
-    int64_t panel;
-    int i;
+    int columns = edge_columns(job), i;
+    float *to = job->edge;
 
-    (void)thread;
-    for (panel = begin; panel < end; panel++) {
-        int columns = panel_columns(job->w.n, panel);
-        float *to = job->dy + panel * TILE_COLUMNS * job->rows;
+    for (i = 0; i < job->w.pairs && columns > 0; i++) {
+        struct lsi_wgrad_pair pair = lsi_wgrad_pair_of(job->call, &job->w, i);
+        int64_t rows = pair.positions * job->w.samples;
 
-        for (i = 0; i < job->w.pairs; i++) {
-            int64_t rows = job->pair[i].positions * job->w.samples;
-
-            LSI_ISA_NAME(lsi_product_pack)
-            (job->pair[i].dy + panel * TILE_COLUMNS, job->w.n, rows, columns, to, tile_width(columns));
-            to += rows * tile_width(columns);
-        }
+        LSI_ISA_NAME(lsi_product_pack)(pair.dy + job->w.n - columns, job->w.n, rows, columns, to, tile_width(columns));
+        to += rows * tile_width(columns);
     }
 }
 
@@ -230,20 +220,17 @@ static enum ls_status wgrad_run(struct ls_device *device, const struct ls_op_cal
     struct wgrad job;
     struct sizes sizes;
     char *memory = call->workspace;
-    int i;
 
     (void)err;
     wgrad_of(call, &job);
+    job.steps = (struct tree_step *)memory;
+    plan_steps(&job);
     sizes = sizes_of(&job);
-    job.pair = (struct lsi_wgrad_pair *)memory;
-    job.dy = (float *)(memory + sizes.pairs);
-    job.x = (float *)(memory + sizes.pairs + sizes.dy);
-    for (i = 0; i < job.w.pairs; i++)
-        job.pair[i] = lsi_wgrad_pair_of(call, &job.w, i);
-    plan_leaves(&job);
+    job.operands = (struct tree_operand *)(memory + sizes.steps);
+    job.edge = (float *)(memory + sizes.steps + sizes.operands * (size_t)ls_device_threads(device));
     if (job.w.per_shard)
         pass_empty_shards(&job.w);
-    lsi_device_parallel(device, job.panels, 1, pack_dy_range, &job);
+    pack_edge(&job);
     lsi_device_parallel(device, job.tiles, 1, tiles_range, &job);
     return LS_OK;
 }
