@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hashes of hash.h over libcrypto and xxHash; CRC-32C by the processor's
- * instruction (SSE 4.2) or by eight tables (slicing-by-8, Kounavis 2005). */
+/*
+ * Hashes of hash.h over libcrypto and xxHash; CRC-32C by the processor's instruction (SSE 4.2) or by eight tables
+ * (slicing-by-8, Kounavis 2005).
+ */
 #define XXH_INLINE_ALL
 #include "core/base/hash.h"
 

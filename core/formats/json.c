@@ -204,3 +204,21 @@ enum ls_status ls_json_canonical_text(const json_t *value, char **text, struct l
         ls_buf_deinit(&buf);
     return status;
 }
+
+static int append_dump(const char *text, size_t length, void *buf)
+{
+    return ls_buf_append(buf, text, length) == LS_OK ? 0 : -1;
+}
+
+enum ls_status ls_json_compact_text(const json_t *value, char **text, struct ls_error *err)
+{
+    struct ls_buf buf = {0};
+
+    if (json_dump_callback(value, append_dump, &buf, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) != 0 ||
+        ls_buf_append(&buf, "", 1) != LS_OK) {
+        ls_buf_deinit(&buf);
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
+    }
+    *text = (char *)buf.data;
+    return LS_OK;
+}

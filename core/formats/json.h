@@ -17,6 +17,8 @@ enum ls_status ls_json_parse(const char *text, size_t length, const char *name, 
 enum ls_status ls_json_canonical(const json_t *value, struct ls_buf *buf, struct ls_error *err);
 /* The same as a terminated string. Returned: ls_free. */
 enum ls_status ls_json_canonical_text(const json_t *value, char **text, struct ls_error *err);
+/* Compact text with sorted keys that keeps 64-bit integers whole (so it is not RFC 8785). Returned: ls_free. */
+enum ls_status ls_json_compact_text(const json_t *value, char **text, struct ls_error *err);
 /* A finite number as ECMAScript's Number::toString prints it (shortest digits that read back), into text. */
 void ls_json_number(double number, char text[32]);
 
