@@ -89,12 +89,12 @@ static enum ls_status train_step(struct ls_replica *r, struct ls_error *err)
     return LS_OK;
 }
 
-static enum ls_status validate(struct ls_replica *r, struct ls_error *err)
+enum ls_status ls_replica_validate(struct ls_replica *r, struct ls_sums *sums, struct ls_error *err)
 {
     const struct ls_trainer *t = r->trainer;
     int64_t count = ls_dataset_count(t->validation);
     int64_t batches = (count + t->job->batch_size - 1) / t->job->batch_size;
-    struct ls_sums sums = {0};
+    struct ls_sums made = {0};
     enum ls_status status = LS_OK;
 
     for (int64_t b = 0; b < batches && status == LS_OK; b++) {
@@ -102,13 +102,11 @@ static enum ls_status validate(struct ls_replica *r, struct ls_error *err)
 
         status = ls_replica_evaluate(r, LS_STEP_EVALUATE, 0, b, &schedule, err);
         if (status == LS_OK)
-            status = ls_replica_vote(r, schedule, &sums, err);
+            status = ls_replica_vote(r, schedule, &made, err);
     }
-    if (status != LS_OK)
-        return status;
-    r->progress.validation = sums;
-    report(r, &sums, true);
-    return LS_OK;
+    if (status == LS_OK)
+        *sums = made;
+    return status;
 }
 
 /* Closes an epoch: its sums become the last ones, validation, and the sums begin anew. */
@@ -119,10 +117,12 @@ static enum ls_status end_epoch(struct ls_replica *r, struct ls_error *err)
 
     if (!at_epoch_end(r) || r->progress.validated_epochs >= done)
         return LS_OK;
-    if (r->trainer->validation != NULL)
-        status = validate(r, err);
-    if (status != LS_OK)
-        return status;
+    if (r->trainer->validation != NULL) {
+        status = ls_replica_validate(r, &r->progress.validation, err);
+        if (status != LS_OK)
+            return status;
+        report(r, &r->progress.validation, true);
+    }
     r->progress.validated_epochs = done;
     r->progress.last = r->progress.epoch;
     memset(&r->progress.epoch, 0, sizeof r->progress.epoch);

@@ -97,6 +97,8 @@ enum ls_status ls_progress_read(const char *json, struct ls_progress *progress, 
 /* loop.c: the whole job from where it stands: epochs, validation, checkpoints. LS_EINTERRUPTED: stopped in order and
  * saved. */
 enum ls_status ls_replica_run(struct ls_replica *replica, struct ls_error *err);
+/* One pass over the validation set, sums in batch order. Every rank calls it at the same step. */
+enum ls_status ls_replica_validate(struct ls_replica *replica, struct ls_sums *sums, struct ls_error *err);
 /* summary.c: the job's last line. Returned text: ls_free. */
 enum ls_status ls_replica_summary(struct ls_replica *replica, char **json, struct ls_error *err);
 

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lockstep plan: what a job would do, without starting anything. */
+#include "cli/job_options.h"
+#include "core/base/alloc.h"
+#include "worker/step/schedule.h"
+#include "worker/step/state.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* Numbers of one job in one world. */
+struct figures {
+    struct ls_plan plan;
+    int64_t samples, steps_per_epoch, total_steps, parameters;
+    size_t state_bytes, gradient_bytes, activation_bytes, data_bytes;
+    double moved_bytes; /* per rank and step: what a slice owner reads and everyone gets back */
+};
+
+static int most_leaves(const struct ls_plan *plan)
+{
+    int most = 1;
+
+    for (int r = 0; r < plan->world; r++)
+        if (ls_plan_leaf_count(plan, r) > most)
+            most = ls_plan_leaf_count(plan, r);
+    return most;
+}
+
+/* Activations of the rank with most samples, from its traced program. */
+static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f, struct ls_error *err)
+{
+    struct ls_device *device = NULL;
+    struct ls_step_programs programs = {.trainer = trainer};
+    struct ls_plan_options options = {.batch_samples = f->plan.batch_samples,
+                                      .v_total = f->plan.v_total,
+                                      .world = f->plan.world,
+                                      .micro_shards = trainer->job->micro_shards};
+    struct ls_schedule *schedule = NULL;
+    enum ls_status status = ls_trainer_device(trainer, &device, err);
+
+    programs.device = device;
+    if (status == LS_OK)
+        status = ls_schedule_create(&programs, LS_STEP_TRAIN, &options, 0, &schedule, err);
+    if (status == LS_OK)
+        f->activation_bytes = (size_t)schedule->arena_count * schedule->arena_bytes;
+    ls_schedule_destroy(schedule);
+    ls_step_programs_deinit(&programs);
+    ls_device_close(device);
+    return status;
+}
+
+static enum ls_status compute(const struct ls_trainer *trainer, struct figures *f, struct ls_error *err)
+{
+    const struct ls_job *job = trainer->job;
+    int64_t count = ls_dataset_count(trainer->train);
+    struct ls_plan_options options = {.batch_samples = count < job->batch_size ? count : job->batch_size,
+                                      .v_total = trainer->v_total,
+                                      .world = job->workers * job->replicas,
+                                      .micro_shards = job->micro_shards};
+    enum ls_status status = ls_plan_build(&options, &f->plan, err);
+
+    if (status != LS_OK)
+        return status;
+    f->samples = count;
+    f->steps_per_epoch = trainer->steps_per_epoch;
+    f->total_steps = trainer->total_steps;
+    for (int i = 0; i < ls_model_variable_count(trainer->model); i++)
+        if (ls_model_variable(trainer->model, i)->role == LS_ROLE_TRAINABLE)
+            f->parameters += ls_shape_count(&ls_model_variable(trainer->model, i)->shape);
+    f->state_bytes = 2 * ls_state_bytes(trainer->model, trainer->optimizer);
+    f->gradient_bytes = (size_t)f->parameters * sizeof(float) * (size_t)(most_leaves(&f->plan) + (f->plan.world > 1));
+    f->data_bytes = (size_t)ls_shape_count(ls_dataset_feature_shape(trainer->train)) *
+                    ls_dtype_size(ls_dataset_feature_dtype(trainer->train)) * (size_t)count;
+    if (f->plan.world > 1)
+        f->moved_bytes =
+            4.0 * (double)f->parameters * ((double)(f->plan.layout.range_count) + f->plan.world - 2) / f->plan.world;
+    return trace(trainer, f, err);
+}
+
+static void print_ranges(const struct figures *f)
+{
+    for (int r = 0; r < f->plan.world; r++) {
+        printf("  rank %-3d", r);
+        if (ls_plan_leaf_count(&f->plan, r) == 0)
+            printf(" spare: the batch has only %d shards\n", f->plan.v_total);
+        for (int l = 0; l < ls_plan_leaf_count(&f->plan, r); l++) {
+            struct ls_range leaf = ls_plan_leaf(&f->plan, r, l), calls[LS_MAX_SHARDS];
+
+            printf("%s shards %d-%d in %d call%s", l > 0 ? "," : "", leaf.first, leaf.first + leaf.count - 1,
+                   ls_plan_calls(&f->plan, leaf, calls), ls_plan_calls(&f->plan, leaf, calls) == 1 ? "" : "s");
+            if (l == ls_plan_leaf_count(&f->plan, r) - 1)
+                putchar('\n');
+        }
+    }
+}
+
+static void print_text(const struct ls_trainer *trainer, const struct figures *f)
+{
+    const struct ls_job *job = trainer->job;
+    char *summary = ls_model_summary(trainer->model);
+
+    printf("%s\n", summary != NULL ? summary : "");
+    ls_free(summary);
+    printf("strategy %s: %d worker%s x %d replica%s x %d thread%s, math: %s\n", job->strategy, job->workers,
+           job->workers == 1 ? "" : "s", job->replicas, job->replicas == 1 ? "" : "s", job->threads,
+           job->threads == 1 ? "" : "s", job->fast ? "fast" : "exact");
+    printf("batch %lld in %d shards; %lld samples, %lld steps per epoch, %lld steps in all\n",
+           (long long)job->batch_size, f->plan.v_total, (long long)f->samples, (long long)f->steps_per_epoch,
+           (long long)f->total_steps);
+    print_ranges(f);
+    printf("largest share: %lld samples (%.3f of an even one)\n", (long long)f->plan.max_samples,
+           (double)f->plan.max_samples * f->plan.active / (double)f->plan.batch_samples);
+    printf("parameters: %lld\n", (long long)f->parameters);
+    printf("memory per replica: state, held twice %.1f MiB; gradients %.1f MiB; activations %.1f MiB\n",
+           (double)f->state_bytes / 1048576, (double)f->gradient_bytes / 1048576,
+           (double)f->activation_bytes / 1048576);
+    printf("data per host: %.1f MiB\n", (double)f->data_bytes / 1048576);
+    printf("bytes moved per replica and step: %.2f MiB (%d partial sums)\n", f->moved_bytes / 1048576,
+           f->plan.layout.range_count);
+    printf("job fingerprint: %s\n", trainer->fingerprint);
+}
+
+static void print_json(const struct ls_trainer *trainer, const struct figures *f)
+{
+    json_t *ranks = json_array(), *o;
+
+    for (int r = 0; r < f->plan.world; r++) {
+        json_t *leaves = json_array();
+
+        for (int l = 0; l < ls_plan_leaf_count(&f->plan, r); l++) {
+            struct ls_range leaf = ls_plan_leaf(&f->plan, r, l), calls[LS_MAX_SHARDS];
+
+            (void)json_array_append_new(leaves, json_pack("{s:i, s:i, s:i}", "first", leaf.first, "count", leaf.count,
+                                                          "calls", ls_plan_calls(&f->plan, leaf, calls)));
+        }
+        (void)json_array_append_new(ranks, leaves);
+    }
+    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}", "strategy",
+                  trainer->job->strategy, "workers", trainer->job->workers, "replicas", f->plan.world, "threads",
+                  trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size, "shards", f->plan.v_total,
+                  "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch, "total_steps",
+                  (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
+                  (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
+                  (json_int_t)f->activation_bytes, "moved_bytes_per_step", f->moved_bytes, "fingerprint",
+                  trainer->fingerprint, "ranks", ranks);
+    (void)json_dumpf(o, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(o);
+}
+
+static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
+{
+    struct ls_job_options o = {.max_steps = 0};
+    bool json = false;
+    const char *path;
+    const struct ls_option options[] = {LS_JOB_OPTION_ROWS(o),
+                                        {"json", NULL, "print one line of JSON", LS_OPTION_FLAG, &json},
+                                        {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
+    struct ls_job *job = NULL;
+    struct ls_trainer *trainer = NULL;
+    struct figures *f = ls_alloc_zeroed(1, sizeof *f);
+    enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
+
+    if (status == LS_OK && f == NULL)
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory to plan");
+    if (status == LS_OK)
+        status = ls_job_options_load(&o, path, &job, err);
+    if (status == LS_OK)
+        status = ls_trainer_open(job, LS_TRAINER_TRAINING, &trainer, err);
+    if (status == LS_OK)
+        status = compute(trainer, f, err);
+    if (status == LS_OK && json)
+        print_json(trainer, f);
+    else if (status == LS_OK)
+        print_text(trainer, f);
+    ls_trainer_close(trainer);
+    ls_job_destroy(job);
+    ls_free(f);
+    return status;
+}
+
+const struct ls_command ls_cmd_plan = {.name = "plan",
+                                       .arguments = "JOB [options]",
+                                       .summary = "Show what a job would do: shards, memory, bytes moved",
+                                       .run = run};

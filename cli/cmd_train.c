@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lockstep train: coordinator here, workers as processes of this machine; under mpirun the ranks are the workers. */
+#include "cli/host.h"
+#include "cli/job_options.h"
+#include "cli/launch.h"
+#include "cli/under_mpi.h"
+#include "core/base/alloc.h"
+#include "core/base/hash.h"
+#include "core/base/str.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct train_options {
+    struct ls_job_options job;
+    const char *save_weights;
+    bool json, quiet, fresh, overwrite;
+};
+
+/* Words of a worker's command line: the job as this command got it. */
+struct worker_words {
+    char *words[LS_LAUNCH_MAX_ARGUMENTS];
+    int count;
+    bool failed;
+};
+
+static void add_word(struct worker_words *w, char *word)
+{
+    if (word == NULL || w->count + 1 >= LS_LAUNCH_MAX_ARGUMENTS) {
+        w->failed = true;
+        ls_free(word);
+        return;
+    }
+    w->words[w->count++] = word;
+}
+
+static void add_override(struct worker_words *w, const char *key, const char *value)
+{
+    if (value == NULL)
+        return;
+    add_word(w, ls_str_copy("--set"));
+    add_word(w, ls_str_format("%s=%s", key, value));
+}
+
+static void make_words(struct worker_words *w, const struct train_options *o, const char *path, uint16_t port,
+                       int index)
+{
+    add_word(w, ls_str_copy("worker"));
+    add_word(w, ls_str_copy(path));
+    add_word(w, ls_str_format("--coordinator=127.0.0.1:%u", (unsigned)port));
+    add_word(w, ls_str_format("--index=%d", index));
+    add_word(w, ls_str_format("--parent=%ld", (long)getpid()));
+    if (o->job.max_steps > 0)
+        add_word(w, ls_str_format("--max-steps=%lld", (long long)o->job.max_steps));
+    if (o->save_weights != NULL)
+        add_word(w, ls_str_format("--save-weights=%s", o->save_weights));
+    for (int i = 0; i < o->job.set.count; i++) {
+        add_word(w, ls_str_copy("--set"));
+        add_word(w, ls_str_copy(o->job.set.items[i]));
+    }
+    add_override(w, "run.workers", o->job.workers);
+    add_override(w, "run.replicas", o->job.replicas);
+    add_override(w, "run.threads", o->job.threads);
+    add_override(w, "run.transport", o->job.transport);
+}
+
+static enum ls_status start_workers(struct ls_host *host, const struct train_options *o, const char *path,
+                                    const uint8_t secret[32], struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < host->job->workers && status == LS_OK; i++) {
+        struct worker_words w = {.count = 0};
+
+        make_words(&w, o, path, ls_server_port(host->server), i);
+        status = w.failed ? ls_error_set(err, LS_EUSAGE, "the command line is too long to start workers with")
+                          : ls_host_start_worker(host, w.words, secret, err);
+        for (int k = 0; k < w.count; k++)
+            ls_free(w.words[k]);
+    }
+    return status;
+}
+
+static enum ls_status train_here(const struct ls_job *job, const struct train_options *o, const char *path,
+                                 struct ls_error *err)
+{
+    struct ls_host_options options = {.job = job, .quiet = o->quiet, .fresh = o->fresh, .overwrite = o->overwrite};
+    struct ls_host host;
+    char *summary = NULL;
+    enum ls_status status = ls_random_bytes(options.secret, sizeof options.secret);
+
+    if (status != LS_OK)
+        return ls_error_set(err, status, "the system gives no random numbers for the job's secret");
+    status = ls_host_open(&options, &host, err);
+    if (status == LS_OK)
+        status = start_workers(&host, o, path, options.secret, err);
+    if (status == LS_OK)
+        status = ls_host_run(&host, &summary, err);
+    ls_host_close(&host);
+    ls_summary_print(summary, o->json, path);
+    ls_free(summary);
+    return status;
+}
+
+static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
+{
+    struct train_options o = {.json = false};
+    const struct ls_option options[] = {
+        LS_JOB_OPTION_ROWS(o.job),
+        {"fresh", NULL, "begin anew instead of resuming", LS_OPTION_FLAG, &o.fresh},
+        {"overwrite", NULL, "with --fresh: remove the checkpoints of an earlier run", LS_OPTION_FLAG, &o.overwrite},
+        {"save-weights", "FILE", "write the trained variables to an .npz file", LS_OPTION_TEXT, &o.save_weights},
+        {"json", NULL, "end with one line of JSON on standard output", LS_OPTION_FLAG, &o.json},
+        {"quiet", NULL, "show no progress", LS_OPTION_FLAG, &o.quiet},
+        {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
+    const char *path;
+    struct ls_job *job = NULL;
+    enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
+
+    if (status == LS_OK && o.overwrite && !o.fresh)
+        status = ls_error_set(err, LS_EUSAGE, "--overwrite only goes with --fresh");
+    if (status == LS_OK)
+        status = ls_job_options_load(&o.job, path, &job, err);
+    if (status == LS_OK) {
+        struct ls_mpi_run mpi = {.job = job,
+                                 .path = path,
+                                 .save_weights = o.save_weights,
+                                 .json = o.json,
+                                 .quiet = o.quiet,
+                                 .fresh = o.fresh,
+                                 .overwrite = o.overwrite};
+
+        status = ls_under_mpi() ? ls_mpi_train(&mpi, err) : train_here(job, &o, path, err);
+    }
+    ls_job_destroy(job);
+    return status;
+}
+
+const struct ls_command ls_cmd_train = {
+    .name = "train",
+    .arguments = "JOB [options]",
+    .summary = "Train a job on this machine, or as a rank under mpirun",
+    .about =
+        "Starts the coordinator and the workers, shows progress, and resumes from the newest checkpoint where there\n"
+        "is one. Ctrl-C or SIGTERM saves and leaves (exit status 130); the same command goes on. A second Ctrl-C\n"
+        "leaves at once.",
+    .run = run};

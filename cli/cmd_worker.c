@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lockstep worker: one worker process of a job that a coordinator leads. */
+#include "cli/job_options.h"
+#include "cli/launch.h"
+#include "core/base/alloc.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "worker/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void on_signal(int number)
+{
+    (void)number;
+    ls_worker_stop();
+}
+
+struct worker_arguments {
+    struct ls_job_options job;
+    const char *coordinator, *secret_file, *save_weights;
+    int64_t index, parent;
+    bool has_index;
+};
+
+static enum ls_status work(const struct worker_arguments *a, const char *path, struct ls_error *err)
+{
+    struct ls_worker_options options = {.coordinator = a->coordinator,
+                                        .index = (int)a->index,
+                                        .started_pid = (pid_t)a->parent,
+                                        .save_weights = a->save_weights};
+    struct ls_job *job = NULL;
+    char *summary = NULL, name[32];
+    bool told = false;
+    enum ls_status status = ls_secret_read(a->secret_file, options.secret, err);
+
+    (void)snprintf(name, sizeof name, "worker %lld", (long long)a->index);
+    if (a->index >= 0)
+        ls_log_set_name(name);
+    if (status == LS_OK)
+        status = ls_job_options_load(&a->job, path, &job, err);
+    options.job = job;
+    if (status == LS_OK)
+        status = ls_worker_run(&options, &summary, &told, err);
+    ls_free(summary);
+    ls_job_destroy(job);
+    if (status != LS_OK && told && a->parent > 0)
+        exit(ls_status_exit(status)); /* the launcher says it, once for all workers */
+    return status;
+}
+
+static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
+{
+    struct worker_arguments a = {.parent = 0};
+    const char *index = NULL, *path;
+    const struct ls_option options[] = {
+        LS_JOB_OPTION_ROWS(a.job),
+        {"coordinator", "HOST:PORT", "where the coordinator listens", LS_OPTION_TEXT, &a.coordinator},
+        {"secret-file", "FILE", "64 hexadecimal digits, mode 0600 (else LOCKSTEP_SECRET)", LS_OPTION_TEXT,
+         &a.secret_file},
+        {"index", "N", "place among the workers (any free one)", LS_OPTION_TEXT, &index},
+        {"save-weights", "FILE", "rank 0 writes the trained variables to an .npz file", LS_OPTION_TEXT,
+         &a.save_weights},
+        {"parent", "PID", "end when this process ends (set by `lockstep train`)", LS_OPTION_COUNT, &a.parent},
+        {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
+    enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
+
+    if (status != LS_OK)
+        return status;
+    a.index = -1;
+    if (index != NULL && (!ls_str_to_i64(index, &a.index) || a.index < 0 || a.index > 65535))
+        return ls_error_set(err, LS_EUSAGE, "--index needs a whole number from 0, not \"%s\"", index);
+    if (a.coordinator == NULL)
+        return ls_error_set(err, LS_EUSAGE, "--coordinator HOST:PORT is needed");
+    if (a.parent > 0) {
+        /* The launcher gets the terminal's Ctrl-C too and tells everyone in order. */
+        (void)signal(SIGINT, SIG_IGN);
+        status = ls_launch_tie_to_parent((pid_t)a.parent, err);
+    } else {
+        (void)signal(SIGINT, on_signal);
+    }
+    (void)signal(SIGTERM, on_signal);
+    return status == LS_OK ? work(&a, path, err) : status;
+}
+
+const struct ls_command ls_cmd_worker = {
+    .name = "worker",
+    .arguments = "JOB --coordinator HOST:PORT [options]",
+    .summary = "Join a coordinator as one worker",
+    .about = "Needs the same job file as the coordinator. SIGTERM makes the whole job save and stop in order.",
+    .run = run};

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hosting the coordinator, see host.h. */
+#include "cli/host.h"
+
+#include "cli/launch.h"
+#include "core/base/alloc.h"
+#include "core/data/dataset.h"
+#include "worker/step/trainer.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct ls_host *_Atomic signalled_host;
+static _Atomic int signals_seen;
+
+/* The first signal asks for an orderly end; the second ends at once, workers too. */
+static void on_signal(int number)
+{
+    struct ls_host *host = atomic_load(&signalled_host);
+
+    if (host == NULL)
+        return;
+    if (atomic_fetch_add(&signals_seen, 1) == 0) {
+        ls_server_stop(host->server);
+        return;
+    }
+    for (int i = 0; i < host->child_count; i++)
+        (void)kill(host->children[i], SIGKILL);
+    _exit(128 + number);
+}
+
+static void on_ready(void *state, int workers)
+{
+    char line[96];
+
+    (void)snprintf(line, sizeof line, "%d worker%s joined; training", workers, workers == 1 ? "" : "s");
+    ls_progress_say(&((struct ls_host *)state)->view, line);
+}
+
+static void on_report(void *state, const struct ls_step_report *report)
+{
+    ls_progress_report(&((struct ls_host *)state)->view, report);
+}
+
+static void on_log(void *state, const char *sentence)
+{
+    ls_progress_say(&((struct ls_host *)state)->view, sentence);
+}
+
+/* --fresh: an old run is removed only where that was said. */
+static enum ls_status prepare_directory(const struct ls_host_options *options, struct ls_error *err)
+{
+    const char *directory = options->job->checkpoint_directory;
+    struct ls_ckpt *ckpt = NULL;
+    struct ls_error ignored = LS_ERROR_INIT;
+    enum ls_status status;
+
+    if (!options->fresh)
+        return LS_OK;
+    status = ls_ckpt_open(directory, &ckpt, NULL, &ignored);
+    ls_ckpt_close(ckpt);
+    if (status == LS_ENOENT)
+        return LS_OK;
+    if (!options->overwrite)
+        return ls_error_set(err, LS_EBUSY,
+                            "%s holds checkpoints of an earlier run; --fresh --overwrite removes them, or choose "
+                            "another run.checkpoint.directory",
+                            directory);
+    return ls_ckpt_remove_all(directory, err);
+}
+
+static enum ls_status prepare_view(struct ls_host *host, struct ls_error *err)
+{
+    const struct ls_job *job = host->job;
+    int64_t count = 0;
+    enum ls_status status = LS_OK;
+
+    if (job->train.format == NULL)
+        return ls_error_set(err, LS_EINVAL, "%s: data.train is missing; training needs it", job->path);
+    status = ls_dataset_file_count(job->train.features, job->train.format, &count, err);
+    host->view.metric_names = (const char *const *)job->metrics;
+    host->view.metric_count = job->metric_count;
+    host->view.epochs = job->epochs;
+    host->view.steps_per_epoch = (count + job->batch_size - 1) / job->batch_size;
+    host->view.total_steps = host->view.steps_per_epoch * job->epochs;
+    if (job->max_steps > 0 && job->max_steps < host->view.total_steps)
+        host->view.total_steps = job->max_steps;
+    return status;
+}
+
+static enum ls_status open_server(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err)
+{
+    struct ls_server_options server = LS_SERVER_OPTIONS_DEFAULT;
+    enum ls_status status = ls_job_fingerprint(options->job, server.fingerprint, err);
+
+    if (status != LS_OK)
+        return status;
+    if (options->listen != NULL)
+        server.listen = options->listen;
+    memcpy(server.secret, options->secret, sizeof server.secret);
+    server.workers = options->job->workers;
+    server.transport = options->job->transport;
+    server.directory = options->job->checkpoint_directory;
+    server.on_ready = on_ready;
+    server.on_report = on_report;
+    server.on_log = on_log;
+    server.state = host;
+    return ls_server_open(&server, &host->server, err);
+}
+
+enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err)
+{
+    struct ls_trainer *trainer = NULL;
+    enum ls_status status;
+
+    memset(host, 0, sizeof *host);
+    host->job = options->job;
+    host->view.quiet = options->quiet;
+    status = ls_trainer_open(options->job, LS_TRAINER_MODEL_ONLY, &trainer, err);
+    ls_trainer_close(trainer);
+    if (status == LS_OK)
+        status = prepare_view(host, err);
+    if (status == LS_OK && options->job->checkpoint_directory != NULL) {
+        status = ls_ckpt_lock_open(options->job->checkpoint_directory, &host->lock, err);
+        if (status == LS_OK)
+            status = prepare_directory(options, err);
+    }
+    if (status == LS_OK)
+        status = open_server(options, host, err);
+    if (status != LS_OK)
+        return status;
+    ls_progress_begin(&host->view);
+    atomic_store(&signalled_host, host);
+    (void)signal(SIGINT, on_signal);
+    (void)signal(SIGTERM, on_signal);
+    return LS_OK;
+}
+
+enum ls_status ls_host_start_worker(struct ls_host *host, char *const *arguments, const uint8_t secret[32],
+                                    struct ls_error *err)
+{
+    enum ls_status status;
+    pid_t pid;
+
+    if (host->child_count == (int)(sizeof host->children / sizeof host->children[0]))
+        return ls_error_set(err, LS_EINVAL, "at most %d workers can be started on one machine", host->child_count);
+    status = ls_launch(arguments, secret, &pid, err);
+    if (status == LS_OK)
+        host->children[host->child_count++] = pid;
+    return status;
+}
+
+enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (host->child_count > 0)
+        ls_server_set_children(host->server, host->children, host->child_count);
+    status = ls_server_run(host->server, summary, err);
+    ls_progress_end(&host->view);
+    if (status == LS_OK && atomic_load(&signals_seen) > 0 && host->view.total_steps > 0)
+        return ls_error_set(err, LS_EINTERRUPTED, "stopped in order and saved; the same command goes on");
+    return status;
+}
+
+void ls_host_close(struct ls_host *host)
+{
+    atomic_store(&signalled_host, (struct ls_host *)NULL);
+    ls_server_close(host->server);
+    ls_ckpt_lock_close(host->lock);
+}

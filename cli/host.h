@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hosting a job's coordinator in this process: what `train` and `coordinator` have in common. Lock on the checkpoint
+ * directory, server, progress, signals (the first orders a stop, the second leaves at once).
+ */
+#ifndef LOCKSTEP_CLI_HOST_H
+#define LOCKSTEP_CLI_HOST_H
+
+#include "cli/progress.h"
+#include "core/ckpt/ckpt.h"
+#include "core/job/job.h"
+#include "coordinator/server/server.h"
+
+struct ls_host_options {
+    const struct ls_job *job; /* borrowed */
+    const char *listen;       /* NULL: loopback, any port */
+    uint8_t secret[32];
+    bool quiet;
+    bool fresh, overwrite;
+};
+
+struct ls_host {
+    const struct ls_job *job;
+    struct ls_server *server;
+    struct ls_ckpt_lock *lock;
+    struct ls_progress_view view;
+    pid_t children[256];
+    int child_count;
+};
+
+/* Checks the job as far as that goes without its data, locks, listens, installs the signal handlers. Ends with
+ * ls_host_close, also after a failure. */
+enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err);
+/* Starts a worker of this machine: arguments as of ls_launch. */
+enum ls_status ls_host_start_worker(struct ls_host *host, char *const *arguments, const uint8_t secret[32],
+                                    struct ls_error *err);
+/* Runs the job to its end. *summary: ls_free, may be NULL. */
+enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error *err);
+void ls_host_close(struct ls_host *host);
+
+/* Prints the job's summary: as one JSON line, or for people. path: of the job file, for what to do next. */
+void ls_summary_print(const char *summary, bool json, const char *path);
+
+#endif

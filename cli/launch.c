@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting workers and reading the secret they share, see launch.h. */
+#include "cli/launch.h"
+
+#include "core/base/alloc.h"
+#include "core/base/buf.h"
+#include "core/base/fs.h"
+#include "core/base/hash.h"
+#include "core/base/str.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* The environment with the secret set. Returned; entries other than [0] are borrowed. */
+static char **child_environment(const uint8_t secret[32])
+{
+    size_t count = 0, kept = 1;
+    char hex[65], **made;
+
+    while (environ[count] != NULL)
+        count++;
+    ls_hex(secret, 32, hex);
+    made = ls_alloc_zeroed(count + 2, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    made[0] = ls_str_format("%s=%s", LS_SECRET_VARIABLE, hex);
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(environ[i], LS_SECRET_VARIABLE "=", sizeof LS_SECRET_VARIABLE) != 0)
+            made[kept++] = environ[i];
+    if (made[0] == NULL) {
+        ls_free(made);
+        return NULL;
+    }
+    return made;
+}
+
+enum ls_status ls_launch(char *const *arguments, const uint8_t secret[32], pid_t *pid, struct ls_error *err)
+{
+    char program[] = "/proc/self/exe", name[] = "lockstep";
+    char **environment = child_environment(secret), *argv[LS_LAUNCH_MAX_ARGUMENTS + 2] = {name};
+    int result, count = 0;
+
+    if (environment == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to start a worker");
+    while (arguments[count] != NULL && count < LS_LAUNCH_MAX_ARGUMENTS) {
+        argv[count + 1] = arguments[count];
+        count++;
+    }
+    result = posix_spawn(pid, program, NULL, NULL, argv, environment);
+    ls_free(environment[0]);
+    ls_free(environment);
+    if (result != 0)
+        return ls_error_set(err, LS_EIO, "cannot start a worker process: %s", strerror(result));
+    return LS_OK;
+}
+
+enum ls_status ls_launch_tie_to_parent(pid_t parent, struct ls_error *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return ls_error_set(err, LS_EIO, "cannot tie this worker to its launcher: %s", strerror(errno));
+    if (getppid() != parent)
+        return ls_error_set(err, LS_EPEER, "the launcher (pid %ld) is gone", (long)parent);
+    return LS_OK;
+}
+
+enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_error *err)
+{
+    const char *text = getenv(LS_SECRET_VARIABLE);
+    struct ls_buf buf = {0};
+    struct stat info;
+    enum ls_status status;
+
+    if (file == NULL) {
+        if (text != NULL && ls_unhex(text, secret, 32))
+            return LS_OK;
+        return ls_error_set(
+            err, LS_EUSAGE,
+            "the job's secret is needed: --secret-file FILE (64 hexadecimal digits, mode 0600) or %s in "
+            "the environment",
+            LS_SECRET_VARIABLE);
+    }
+    if (stat(file, &info) == 0 && (info.st_mode & 077) != 0)
+        return ls_error_set(err, LS_EAUTH, "%s can be read by others; chmod 600 it", file);
+    status = ls_fs_read(file, 4096, &buf, err);
+    if (status == LS_OK) {
+        while (buf.length > 0 && (buf.data[buf.length - 1] == '\n' || buf.data[buf.length - 1] == ' '))
+            buf.length--;
+        if (ls_buf_append(&buf, "", 1) != LS_OK || !ls_unhex((const char *)buf.data, secret, 32))
+            status = ls_error_set(err, LS_EINVAL, "%s does not hold 64 hexadecimal digits", file);
+    }
+    ls_buf_deinit(&buf);
+    return status;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one binary: picks the subcommand; the only place that turns an error into an exit status. */
+#include "cli/command.h"
+
+#include "core/base/str.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct ls_command *const commands[] = {
+    &ls_cmd_train,       &ls_cmd_evaluate, &ls_cmd_predict, &ls_cmd_plan,    &ls_cmd_inspect,
+    &ls_cmd_coordinator, &ls_cmd_worker,   &ls_cmd_bench,   &ls_cmd_version,
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static void print_help(void)
+{
+    printf("Lockstep %s: train one model on one core or many machines and get the same bits.\n\n"
+           "Usage: lockstep COMMAND [arguments]\n\nCommands:\n",
+           LS_VERSION);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    printf("\nlockstep COMMAND --help tells more. First steps: lockstep train examples/mnist/mlp.yaml\n");
+}
+
+static enum ls_status unknown(const char *word, struct ls_error *err)
+{
+    const char *names[COMMAND_COUNT];
+    const char *nearest;
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i]->name;
+    nearest = ls_str_nearest(word, names, COMMAND_COUNT);
+    if (nearest != NULL)
+        return ls_error_set(err, LS_EUSAGE, "there is no command \"%s\"; did you mean lockstep %s?", word, nearest);
+    return ls_error_set(err, LS_EUSAGE, "there is no command \"%s\"; lockstep --help lists them", word);
+}
+
+static enum ls_status dispatch(int argc, char **argv, struct ls_error *err)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i]->name) == 0)
+            return commands[i]->run(commands[i], argc - 1, argv + 1, err);
+    return unknown(argv[1], err);
+}
+
+int main(int argc, char **argv)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    enum ls_status status;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help();
+        return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] = argv[1] + 2;
+    status = dispatch(argc, argv, &err);
+    if (status == LS_OK || status == LS_EAGAIN)
+        return fflush(stdout) == 0 ? 0 : ls_status_exit(LS_EIO);
+    fflush(stdout);
+    fprintf(stderr, "lockstep: %s\n", err.message[0] != '\0' ? err.message : ls_status_sentence(status));
+    return ls_status_exit(status);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options by table: parsing, help, and a suggestion for a misspelt one. */
+#include "cli/command.h"
+
+#include "core/base/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_help(const struct ls_command *command, const struct ls_option *options)
+{
+    printf("Usage: lockstep %s %s\n\n%s.\n", command->name, command->arguments, command->summary);
+    if (command->about != NULL)
+        printf("\n%s\n", command->about);
+    printf("\nOptions:\n");
+    for (const struct ls_option *o = options; o->name != NULL; o++) {
+        char left[64];
+
+        (void)snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument != NULL ? " " : "",
+                       o->argument != NULL ? o->argument : "");
+        printf("  %-26s %s\n", left, o->help);
+    }
+    printf("  %-26s %s\n\nExit status: see docs/cli.md.\n", "--help", "show this and leave");
+}
+
+static const struct ls_option *find(const struct ls_option *options, const char *name, size_t length)
+{
+    for (const struct ls_option *o = options; o->name != NULL; o++)
+        if (strlen(o->name) == length && strncmp(o->name, name, length) == 0)
+            return o;
+    return NULL;
+}
+
+static enum ls_status unknown(const struct ls_command *command, const struct ls_option *options, const char *word,
+                              struct ls_error *err)
+{
+    const char *names[64];
+    size_t count = 0;
+    const char *nearest;
+
+    for (const struct ls_option *o = options; o->name != NULL && count < 64; o++)
+        names[count++] = o->name;
+    nearest = ls_str_nearest(word + 2, names, count);
+    if (nearest != NULL)
+        return ls_error_set(err, LS_EUSAGE, "lockstep %s has no option %s; did you mean --%s?", command->name, word,
+                            nearest);
+    return ls_error_set(err, LS_EUSAGE, "lockstep %s has no option %s; lockstep %s --help lists them", command->name,
+                        word, command->name);
+}
+
+static enum ls_status store(const struct ls_option *option, const char *value, struct ls_error *err)
+{
+    struct ls_list *list = option->target;
+
+    switch (option->kind) {
+    case LS_OPTION_FLAG:
+        *(bool *)option->target = true;
+        return LS_OK;
+    case LS_OPTION_TEXT:
+        *(const char **)option->target = value;
+        return LS_OK;
+    case LS_OPTION_COUNT:
+        if (!ls_str_to_i64(value, option->target) || *(int64_t *)option->target < 0)
+            return ls_error_set(err, LS_EUSAGE, "--%s needs a whole number from 0, not \"%s\"", option->name, value);
+        return LS_OK;
+    case LS_OPTION_LIST:
+        if (list->count == LS_MAX_LIST)
+            return ls_error_set(err, LS_EUSAGE, "--%s is given more than %d times", option->name, LS_MAX_LIST);
+        list->items[list->count++] = value;
+        return LS_OK;
+    }
+    return LS_EINTERNAL;
+}
+
+/* One option at argv[*at]; moves *at past its value. */
+static enum ls_status take_option(const struct ls_command *command, const struct ls_option *options, int argc,
+                                  char **argv, int *at, struct ls_error *err)
+{
+    const char *word = argv[*at], *equals = strchr(word, '=');
+    size_t length = equals != NULL ? (size_t)(equals - word) - 2 : strlen(word) - 2;
+    const struct ls_option *option = find(options, word + 2, length);
+
+    if (option == NULL)
+        return unknown(command, options, word, err);
+    if (option->kind == LS_OPTION_FLAG) {
+        if (equals != NULL)
+            return ls_error_set(err, LS_EUSAGE, "--%s takes no value", option->name);
+        return store(option, NULL, err);
+    }
+    if (equals != NULL)
+        return store(option, equals + 1, err);
+    if (*at + 1 >= argc)
+        return ls_error_set(err, LS_EUSAGE, "--%s needs a value: --%s %s", option->name, option->name,
+                            option->argument);
+    return store(option, argv[++*at], err);
+}
+
+enum ls_status ls_options_parse(const struct ls_command *command, const struct ls_option *options, int argc,
+                                char **argv, int least, int most, const char **positionals, struct ls_error *err)
+{
+    int found = 0;
+
+    for (int i = 1; i < argc; i++) {
+        enum ls_status status = LS_OK;
+
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_help(command, options);
+            return LS_EAGAIN;
+        }
+        if (strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0')
+            status = take_option(command, options, argc, argv, &i, err);
+        else if (argv[i][0] == '-' && argv[i][1] != '\0')
+            status = ls_error_set(err, LS_EUSAGE, "lockstep %s has no option %s; options begin with --", command->name,
+                                  argv[i]);
+        else if (found == most)
+            status = ls_error_set(err, LS_EUSAGE, "lockstep %s does not know what to do with \"%s\": lockstep %s %s",
+                                  command->name, argv[i], command->name, command->arguments);
+        else
+            positionals[found++] = argv[i];
+        if (status != LS_OK)
+            return status;
+    }
+    for (int i = found; i < most; i++)
+        positionals[i] = NULL;
+    if (found < least)
+        return ls_error_set(err, LS_EUSAGE, "something is missing: lockstep %s %s", command->name, command->arguments);
+    return LS_OK;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a job as a person reads it, from the summary's JSON. */
+#include "cli/host.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_real(const json_t *o, const char *key, const char *text, const char *unit)
+{
+    const json_t *value = json_object_get(o, key);
+
+    if (json_is_number(value))
+        printf("  %-16s %.6g%s\n", text, json_number_value(value), unit);
+}
+
+static void print_text(const json_t *o, const char *key, const char *text)
+{
+    const json_t *value = json_object_get(o, key);
+
+    if (json_is_string(value))
+        printf("  %-16s %s\n", text, json_string_value(value));
+}
+
+/* Metrics of the validation set under the names they have in the job. */
+static void print_metrics(json_t *o)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(o, key, value) if (strncmp(key, "val_", 4) == 0 && json_is_number(value))
+        printf("  %-16s %.6g\n", key, json_number_value(value));
+}
+
+void ls_summary_print(const char *summary, bool json, const char *path)
+{
+    json_t *o;
+
+    if (summary == NULL)
+        return;
+    if (json) {
+        printf("%s\n", summary);
+        return;
+    }
+    o = json_loads(summary, 0, NULL);
+    if (o == NULL)
+        return;
+    printf("%s after %lld steps on %lld replicas (%s, %s)\n",
+           json_is_true(json_object_get(o, "finished")) ? "Finished" : "Stopped",
+           (long long)json_integer_value(json_object_get(o, "steps")),
+           (long long)json_integer_value(json_object_get(o, "workers")),
+           json_string_value(json_object_get(o, "device")), json_string_value(json_object_get(o, "transport")));
+    print_real(o, "loss", "loss", "");
+    print_metrics(o);
+    print_real(o, "samples_per_s", "throughput", " samples/s");
+    print_real(o, "first_step_s", "first step", " s after the start");
+    print_text(o, "params_sha256", "parameters");
+    print_text(o, "state_sha256", "state");
+    print_text(o, "checkpoint", "checkpoint");
+    if (json_is_string(json_object_get(o, "checkpoint")))
+        printf("Next: lockstep evaluate %s, or lockstep inspect %s\n", path,
+               json_string_value(json_object_get(o, "checkpoint")));
+    json_decref(o);
+}

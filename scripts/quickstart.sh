@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains MNIST on two workers.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# shellcheck disable=SC2086
+install_missing $BUILD_PACKAGES
+say "building"
+build release -DLS_TESTS=OFF
+LOCKSTEP=$ROOT/build/release/lockstep
+JOB=$ROOT/examples/mnist/mlp.yaml
+
+say "training MNIST on two workers: lockstep train examples/mnist/mlp.yaml --workers 2"
+"$LOCKSTEP" train "$JOB" --workers 2 "$@"
+say "evaluating the checkpoint on the 10,000 test images"
+"$LOCKSTEP" evaluate "$JOB"
+cat <<TEXT
+
+Where to go on (in $ROOT):
+  build/release/lockstep train examples/mnist/mlp.yaml --workers 3 --fresh --overwrite    # the same bits
+  build/release/lockstep train examples/mnist/cnn.yaml                                    # a convolutional model
+  mpirun -n 2 build/release/lockstep train examples/mnist/cnn.yaml
+  build/release/lockstep --help, README.md, docs/
+TEXT

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# All tests: installs what is missing, builds, lints, runs the release suite and the unit tests under address and
+# undefined-behaviour sanitizers. --full adds the thread sanitizer, longer fuzzing, every input of exp, log and tanh,
+# and the whole matrix of workers, threads and transports.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+FULL=0
+for word in "$@"; do
+  case "$word" in
+  --full) FULL=1 ;;
+  --help) sed -n '3,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+  *) echo "test.sh knows --full, not $word" >&2; exit 2 ;;
+  esac
+done
+
+# shellcheck disable=SC2086
+install_missing $BUILD_PACKAGES $TEST_PACKAGES
+PASSED=0 FAILED=0 SKIPPED=0
+LOG=$(mktemp)
+trap 'rm -f "$LOG"' EXIT
+
+# suite NAME PRESET [ctest argument...]: runs ctest and adds its counts.
+suite() {
+  local name=$1 preset=$2
+  shift 2
+  say "$name"
+  ctest --test-dir "$ROOT/build/$preset" --output-on-failure -j "$JOBS" "$@" 2>&1 | tee "$LOG" | grep -vE '^ *Start ' || true
+  local total failed skipped
+  total=$(sed -nE 's/.*tests passed, [0-9]+ tests failed out of ([0-9]+).*/\1/p' "$LOG" | tail -1)
+  failed=$(sed -nE 's/.*tests passed, ([0-9]+) tests failed out of [0-9]+.*/\1/p' "$LOG" | tail -1)
+  skipped=$(grep -cE '\*\*\*Skipped' "$LOG" || true)
+  if [ -z "$total" ] || [ "$total" = 0 ]; then
+    echo "no test ran in $name" >&2
+    FAILED=$((FAILED + 1))
+    return
+  fi
+  PASSED=$((PASSED + total - failed - skipped)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
+}
+
+# step NAME COMMAND...: one test that is a command.
+step() {
+  local name=$1
+  shift
+  say "$name"
+  if "$@"; then PASSED=$((PASSED + 1)); else FAILED=$((FAILED + 1)); echo "failed: $name" >&2; fi
+}
+
+say "building (release)"
+build release -DLS_TESTS=ON
+step "lint" python3 "$ROOT/tests/lint/lint.py" --binary "$ROOT/build/release/lockstep"
+suite "release suite" release -LE full
+say "building (address and undefined-behaviour sanitizers)"
+build asan
+suite "unit tests under the sanitizers" asan -L 'unit|fuzz|conformance' -LE full
+if [ "$FULL" = 1 ]; then
+  say "building (thread sanitizer)"
+  build tsan
+  suite "unit tests under the thread sanitizer" tsan -L 'unit|conformance' -LE full
+  suite "the rest of the release suite" release -L full
+  say "building (minimal)"
+  build minimal
+  suite "minimal build" minimal -L unit -LE full
+  CC=clang build fuzz
+  suite "fuzzing" fuzz -L fuzz
+fi
+
+printf '\n%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+[ "$FAILED" = 0 ]

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One worker process from join to finish, see worker.h. */
+#include "worker/worker.h"
+
+#include "core/base/alloc.h"
+#include "core/base/log.h"
+#include "core/formats/npz.h"
+#include "worker/session/session.h"
+#include "worker/step/replica.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static _Atomic bool stop_asked;
+
+void ls_worker_stop(void)
+{
+    atomic_store(&stop_asked, true);
+}
+
+struct worker;
+
+struct runner {
+    struct worker *worker;
+    int index; /* replica within the worker */
+    struct ls_group *group;
+    struct ls_replica *replica;
+    pthread_t thread;
+    enum ls_status status;
+    struct ls_error err;
+    char *summary;
+};
+
+struct worker {
+    const struct ls_worker_options *options;
+    struct ls_trainer *trainer;
+    struct ls_session *session;
+    struct ls_assignment assignment;
+    struct ls_ckpt *ckpt;
+    int replica_count;
+    struct runner *runners;
+    int listeners[16];
+    pthread_mutex_t mutex; /* groups come and go while an abort may arrive */
+    _Atomic bool aborted;
+    char reason[512];
+};
+
+static void on_abort(void *state, const char *reason)
+{
+    struct worker *w = state;
+
+    (void)pthread_mutex_lock(&w->mutex);
+    if (!w->aborted)
+        (void)ls_str_into(w->reason, sizeof w->reason, reason);
+    w->aborted = true;
+    for (int i = 0; i < w->replica_count; i++)
+        if (w->runners[i].group != NULL)
+            ls_group_abort(w->runners[i].group, reason);
+    (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static void on_phase(void *state, uint64_t step, enum ls_phase phase)
+{
+    struct runner *r = state;
+
+    if (atomic_load_explicit(&stop_asked, memory_order_relaxed) ||
+        ls_session_order(r->worker->session, NULL) == LS_ORDER_STOP)
+        atomic_store(&r->replica->stop, true);
+    if (r->index == 0)
+        ls_session_set_phase(r->worker->session, step, phase);
+}
+
+static void on_report(void *state, const struct ls_step_report *report)
+{
+    ls_session_report_step(((struct runner *)state)->worker->session, report);
+}
+
+static void on_checkpoint(void *state, uint64_t step, const char *path)
+{
+    ls_session_report_checkpoint(((struct runner *)state)->worker->session, step, path);
+}
+
+/* Publishes the group for on_abort, or aborts it where an abort came first. */
+static void publish(struct runner *r, struct ls_group *group)
+{
+    struct worker *w = r->worker;
+
+    (void)pthread_mutex_lock(&w->mutex);
+    r->group = group;
+    if (group != NULL && w->aborted)
+        ls_group_abort(group, w->reason);
+    (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static enum ls_status form(struct runner *r, struct ls_group **group)
+{
+    struct worker *w = r->worker;
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    enum ls_status status;
+
+    options.members = w->assignment.members;
+    options.world = w->assignment.world;
+    options.rank = w->assignment.first_rank + r->index;
+    options.generation = w->assignment.generation;
+    memcpy(options.secret, w->options->secret, sizeof options.secret);
+    options.rendezvous = w->assignment.rendezvous;
+    options.listener = w->listeners[r->index];
+    status = ls_group_create(w->assignment.provider, &options, group, &r->err);
+    if (status == LS_OK)
+        w->listeners[r->index] = -1;
+    return status;
+}
+
+static enum ls_status save_weights(struct runner *r)
+{
+    struct ls_state *state = r->replica->state;
+    struct ls_npz_writer writer = {0};
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < state->variable_count && status == LS_OK; i++) {
+        const struct ls_variable_info *info = state->variables[i].info;
+        struct ls_view view = {.dtype = info->dtype, .shape = info->shape, .data = ls_state_data(state, i)};
+
+        status = ls_npz_append(&writer, info->path, &view, &r->err);
+    }
+    if (status == LS_OK)
+        status = ls_npz_save(&writer, r->worker->options->save_weights, &r->err);
+    ls_npz_writer_deinit(&writer);
+    return status;
+}
+
+static enum ls_status run_replica(struct runner *r)
+{
+    struct worker *w = r->worker;
+    struct ls_replica_hooks hooks = {.started_pid = w->options->started_pid, .state = r, .phase = on_phase};
+    struct ls_group *group = NULL;
+    enum ls_status status = form(r, &group);
+    bool leads = w->assignment.first_rank + r->index == 0;
+
+    if (status != LS_OK)
+        return status;
+    if (leads) {
+        hooks.report = on_report;
+        hooks.checkpoint = on_checkpoint;
+    }
+    publish(r, group);
+    status = ls_replica_open(w->trainer, group, w->ckpt, &hooks, &r->replica, &r->err);
+    if (status == LS_OK)
+        status = ls_replica_run(r->replica, &r->err);
+    if (leads && (status == LS_OK || status == LS_EINTERRUPTED) && r->replica != NULL && !w->aborted) {
+        struct ls_error ignored;
+        enum ls_status kept = ls_replica_summary(r->replica, &r->summary, status == LS_OK ? &r->err : &ignored);
+
+        if (kept == LS_OK && status == LS_OK && w->options->save_weights != NULL)
+            kept = save_weights(r);
+        status = status == LS_OK ? kept : status;
+    }
+    publish(r, NULL);
+    if (r->replica == NULL)
+        ls_group_destroy(group);
+    ls_replica_close(r->replica);
+    return status;
+}
+
+static void *runner_main(void *state)
+{
+    struct runner *r = state;
+
+    r->status = run_replica(r);
+    return NULL;
+}
+
+static enum ls_status join(struct worker *w, struct ls_error *err)
+{
+    const struct ls_worker_options *options = w->options;
+    struct ls_session_options session = {.coordinator = options->coordinator,
+                                         .replicas = w->replica_count,
+                                         .wanted_index = options->index,
+                                         .connect_deadline_ms = 10000};
+    bool needs_tcp = strcmp(options->job->transport, "auto") == 0 || strcmp(options->job->transport, "tcp") == 0;
+    enum ls_status status = LS_OK;
+
+    memcpy(session.secret, options->secret, sizeof session.secret);
+    status = ls_job_fingerprint(options->job, session.fingerprint, err);
+    for (int i = 0; i < w->replica_count && status == LS_OK && needs_tcp; i++)
+        status = ls_tcp_listen(options->coordinator, &w->listeners[i], &session.listen_port[i], err);
+    if (status == LS_OK)
+        status = ls_session_open(&session, &w->assignment, &w->session, err);
+    if (status == LS_OK)
+        ls_session_on_abort(w->session, on_abort, w);
+    return status;
+}
+
+static enum ls_status open_checkpoint(struct worker *w, struct ls_error *err)
+{
+    const char *directory = w->options->job->checkpoint_directory;
+    char *fell_back = NULL;
+    enum ls_status status;
+
+    if (directory == NULL)
+        return LS_OK;
+    status = ls_ckpt_open(directory, &w->ckpt, &fell_back, err);
+    if (fell_back != NULL)
+        ls_log(LS_LOG_WARN, "checkpoint.fallback", "%s", fell_back);
+    ls_free(fell_back);
+    return status == LS_ENOENT ? LS_OK : status;
+}
+
+/* A replica's own error comes before those that its end caused in others; an abort's reason explains all. */
+static enum ls_status outcome(struct worker *w, struct ls_error *err)
+{
+    const struct runner *worst = &w->runners[0];
+
+    for (int i = 1; i < w->replica_count; i++)
+        if (worst->status == LS_OK || (worst->status == LS_EINTERRUPTED && w->runners[i].status != LS_OK))
+            worst = &w->runners[i];
+    if (w->aborted && worst->status != LS_OK)
+        return ls_error_set(err, LS_EPEER, "%s", w->reason);
+    if (worst->status != LS_OK && err != NULL)
+        *err = worst->err;
+    return worst->status;
+}
+
+static enum ls_status run_all(struct worker *w, struct ls_error *err)
+{
+    int started = 1;
+
+    for (; started < w->replica_count; started++)
+        if (pthread_create(&w->runners[started].thread, NULL, runner_main, &w->runners[started]) != 0)
+            break;
+    if (started < w->replica_count)
+        on_abort(w, "this worker cannot start a thread for each of its replicas");
+    (void)runner_main(&w->runners[0]);
+    for (int i = 1; i < started; i++)
+        (void)pthread_join(w->runners[i].thread, NULL);
+    return outcome(w, err);
+}
+
+/* Joins first: what then goes wrong with the job is told to the coordinator, which says it once for all workers. */
+static enum ls_status run(struct worker *w, char **summary, bool *told, struct ls_error *err)
+{
+    enum ls_status status = join(w, err), finished;
+
+    if (status != LS_OK)
+        return status;
+    status = ls_trainer_open(w->options->job, LS_TRAINER_TRAINING, &w->trainer, err);
+    if (status == LS_OK)
+        status = open_checkpoint(w, err);
+    if (status == LS_OK)
+        status = run_all(w, err);
+    *summary = w->runners[0].summary;
+    w->runners[0].summary = NULL;
+    finished = ls_session_finish(w->session, status, *summary != NULL || err == NULL ? *summary : err->message,
+                                 status == LS_OK ? err : NULL);
+    *told = finished == LS_OK;
+    return status != LS_OK ? status : finished;
+}
+
+enum ls_status ls_worker_run(const struct ls_worker_options *options, char **summary, bool *told, struct ls_error *err)
+{
+    struct worker w = {.options = options, .replica_count = options->job->replicas};
+    enum ls_status status;
+
+    *summary = NULL;
+    *told = false;
+    (void)pthread_mutex_init(&w.mutex, NULL);
+    for (int i = 0; i < 16; i++)
+        w.listeners[i] = -1;
+    w.runners = ls_alloc_zeroed((size_t)w.replica_count, sizeof *w.runners);
+    if (w.runners == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for %d replicas", w.replica_count);
+    for (int i = 0; i < w.replica_count; i++)
+        w.runners[i] = (struct runner){.worker = &w, .index = i};
+    status = run(&w, summary, told, err);
+    ls_session_close(w.session);
+    for (int i = 0; i < 16; i++)
+        ls_tcp_unlisten(w.listeners[i]);
+    ls_ckpt_close(w.ckpt);
+    ls_trainer_close(w.trainer);
+    ls_free(w.runners);
+    (void)pthread_mutex_destroy(&w.mutex);
+    return status;
+}
