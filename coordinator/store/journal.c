@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const uint8_t magic[8] = {'L', 'S', 'J', 'R', 'N', 'L', '0', '1'};
@@ -48,23 +49,24 @@ static void apply(const struct ls_record *record, struct ls_journal_state *state
     state->records++;
 }
 
-void ls_journal_replay(const uint8_t *data, size_t length, struct ls_journal_state *state)
+enum ls_status ls_journal_replay(const uint8_t *data, size_t length, struct ls_journal_state *state)
 {
     struct ls_record_reader *reader;
     struct ls_record record;
 
     memset(state, 0, sizeof *state);
     if (length < sizeof magic || memcmp(data, magic, sizeof magic) != 0)
-        return;
+        return LS_OK;
     reader = ls_alloc_zeroed(1, sizeof *reader);
     if (reader == NULL)
-        return;
+        return LS_ENOMEM;
     reader->bytes = ls_reader_over(data, length);
     reader->bytes.position = sizeof magic;
     while (ls_record_next(reader, &record) == LS_OK)
         apply(&record, state);
     state->good_bytes = reader->bytes.position;
     ls_free(reader);
+    return LS_OK;
 }
 
 static enum ls_status begin_file(struct ls_journal *journal, struct ls_error *err)
@@ -90,7 +92,10 @@ static enum ls_status prepare(struct ls_journal *journal, struct ls_journal_stat
 
     if (status != LS_OK)
         goto free_old;
-    ls_journal_replay(old.data, old.length, state);
+    if (ls_journal_replay(old.data, old.length, state) != LS_OK) {
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", journal->path);
+        goto free_old;
+    }
     begun = state->good_bytes >= sizeof magic;
     /* A file cut inside the magic is one whose first write was torn; anything else there is not ours to cut. */
     if (!begun && old.length > 0 && memcmp(old.data, magic, old.length < 8 ? old.length : 8) != 0) {
@@ -119,6 +124,10 @@ enum ls_status ls_journal_open(const char *path, struct ls_journal **journal, st
     made->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (made->fd < 0) {
         status = ls_error_set(err, LS_EIO, "cannot open the journal %s: %s", path, strerror(errno));
+        goto close_journal;
+    }
+    if (flock(made->fd, LOCK_EX | LOCK_NB) != 0) {
+        status = ls_error_set(err, LS_EBUSY, "the journal %s is in use by another coordinator", path);
         goto close_journal;
     }
     memset(state, 0, sizeof *state);

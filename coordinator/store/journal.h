@@ -70,12 +70,13 @@ struct ls_journal_state {
     bool ended;
 };
 
-/* Replays the bytes of a whole file into *state. Reads to the end or to the first bad record. */
-void ls_journal_replay(const uint8_t *data, size_t length, struct ls_journal_state *state);
+/* Replays the bytes of a whole file into *state. Reads to the end or to the first bad record. LS_ENOMEM. */
+enum ls_status ls_journal_replay(const uint8_t *data, size_t length, struct ls_journal_state *state);
 
 struct ls_journal;
 
-/* Opens or creates; replays what is there into *state and cuts a torn tail. LS_ECORRUPT: it is not a journal.
+/* Opens or creates; replays what is there into *state and cuts a torn tail. LS_ECORRUPT: it is not a journal;
+ * LS_EBUSY: another coordinator has it open.
  * Returned; ends with ls_journal_close. */
 enum ls_status ls_journal_open(const char *path, struct ls_journal **journal, struct ls_journal_state *state,
                                struct ls_error *err);
