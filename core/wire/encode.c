@@ -15,8 +15,11 @@ static ProtobufCBinaryData borrow(const uint8_t *bytes, size_t length)
 static enum ls_status pack(const ProtobufCMessage *message, struct ls_buf *out)
 {
     size_t length = protobuf_c_message_get_packed_size(message);
-    uint8_t *place = ls_buf_extend(out, length);
+    uint8_t *place;
 
+    if (length == 0)
+        return LS_OK; /* every field has its default */
+    place = ls_buf_extend(out, length);
     if (place == NULL)
         return LS_ENOMEM;
     (void)protobuf_c_message_pack(message, place);
