@@ -99,6 +99,16 @@ static inline int mask_any(vec_mask m)
     return m != 0;
 }
 
+/* Sum of the lanes by halving. */
+static inline float vec_fold(vec a)
+{
+    __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+
 typedef __m512d wide;
 
 static inline wide wide_low(vec x)
@@ -266,6 +276,14 @@ static inline vec vec_choose(vec a, vec b, vec_mask where)
 static inline int mask_any(vec_mask m)
 {
     return _mm256_movemask_ps(m) != 0;
+}
+
+static inline float vec_fold(vec a)
+{
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 
 typedef __m256d wide;
