@@ -109,9 +109,16 @@ static int compare_keys(const void *a, const void *b)
     return (int)*x - (int)*y;
 }
 
-static enum ls_status append_value(const json_t *value, int depth, struct ls_buf *buf, struct ls_error *err);
+/* What is written and how. */
+struct writer {
+    struct ls_buf *buf;
+    bool whole_integers; /* instead of RFC 8785's rounding to a double */
+    struct ls_error *err;
+};
 
-static enum ls_status append_object(const json_t *value, int depth, struct ls_buf *buf, struct ls_error *err)
+static enum ls_status append_value(const json_t *value, int depth, const struct writer *out);
+
+static enum ls_status append_object(const json_t *value, int depth, const struct writer *out)
 {
     json_t *object = (json_t *)(uintptr_t)value;
     const char **keys = ls_alloc_zeroed(json_object_size(value), sizeof *keys);
@@ -119,82 +126,80 @@ static enum ls_status append_object(const json_t *value, int depth, struct ls_bu
     size_t count = 0;
 
     if (keys == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
+        return ls_error_set(out->err, LS_ENOMEM, "not enough memory to write JSON");
     for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at))
         keys[count++] = json_object_iter_key(at);
     qsort(keys, count, sizeof *keys, compare_keys);
-    (void)ls_buf_append(buf, "{", 1);
+    (void)ls_buf_append(out->buf, "{", 1);
     for (size_t i = 0; i < count && status == LS_OK; i++) {
         if (i > 0)
-            (void)ls_buf_append(buf, ",", 1);
-        append_string(buf, keys[i]);
-        (void)ls_buf_append(buf, ":", 1);
-        status = append_value(json_object_get(value, keys[i]), depth, buf, err);
+            (void)ls_buf_append(out->buf, ",", 1);
+        append_string(out->buf, keys[i]);
+        (void)ls_buf_append(out->buf, ":", 1);
+        status = append_value(json_object_get(value, keys[i]), depth, out);
     }
-    (void)ls_buf_append(buf, "}", 1);
+    (void)ls_buf_append(out->buf, "}", 1);
     ls_free(keys);
     return status;
 }
 
-static enum ls_status append_array(const json_t *value, int depth, struct ls_buf *buf, struct ls_error *err)
+static enum ls_status append_array(const json_t *value, int depth, const struct writer *out)
 {
     enum ls_status status = LS_OK;
 
-    (void)ls_buf_append(buf, "[", 1);
+    (void)ls_buf_append(out->buf, "[", 1);
     for (size_t i = 0; i < json_array_size(value) && status == LS_OK; i++) {
         if (i > 0)
-            (void)ls_buf_append(buf, ",", 1);
-        status = append_value(json_array_get(value, i), depth, buf, err);
+            (void)ls_buf_append(out->buf, ",", 1);
+        status = append_value(json_array_get(value, i), depth, out);
     }
-    (void)ls_buf_append(buf, "]", 1);
+    (void)ls_buf_append(out->buf, "]", 1);
     return status;
 }
 
-static enum ls_status append_value(const json_t *value, int depth, struct ls_buf *buf, struct ls_error *err)
+static enum ls_status append_value(const json_t *value, int depth, const struct writer *out)
 {
     char number[32];
 
     if (depth >= MAX_DEPTH)
-        return ls_error_set(err, LS_EINVAL, "the JSON is nested deeper than %d levels", MAX_DEPTH);
+        return ls_error_set(out->err, LS_EINVAL, "the JSON is nested deeper than %d levels", MAX_DEPTH);
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        return append_object(value, depth + 1, buf, err);
+        return append_object(value, depth + 1, out);
     case JSON_ARRAY:
-        return append_array(value, depth + 1, buf, err);
+        return append_array(value, depth + 1, out);
     case JSON_STRING:
-        append_string(buf, json_string_value(value));
+        append_string(out->buf, json_string_value(value));
         return LS_OK;
     case JSON_INTEGER:
+        if (out->whole_integers) {
+            (void)ls_buf_append_format(out->buf, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+            return LS_OK;
+        }
+        /* A number like any other. */
+        /* fall through */
     case JSON_REAL:
         ls_json_number(json_number_value(value), number);
-        (void)ls_buf_append_string(buf, number);
+        (void)ls_buf_append_string(out->buf, number);
         return LS_OK;
     case JSON_TRUE:
-        (void)ls_buf_append_string(buf, "true");
+        (void)ls_buf_append_string(out->buf, "true");
         return LS_OK;
     case JSON_FALSE:
-        (void)ls_buf_append_string(buf, "false");
+        (void)ls_buf_append_string(out->buf, "false");
         return LS_OK;
     case JSON_NULL:
         break;
     }
-    (void)ls_buf_append_string(buf, "null");
+    (void)ls_buf_append_string(out->buf, "null");
     return LS_OK;
 }
 
-enum ls_status ls_json_canonical(const json_t *value, struct ls_buf *buf, struct ls_error *err)
-{
-    enum ls_status status = append_value(value, 0, buf, err);
-
-    if (status == LS_OK && buf->failed)
-        status = ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
-    return status;
-}
-
-enum ls_status ls_json_canonical_text(const json_t *value, char **text, struct ls_error *err)
+static enum ls_status write_text(const json_t *value, bool whole_integers, char **text, struct ls_error *err)
 {
     struct ls_buf buf = {0};
-    enum ls_status status = ls_json_canonical(value, &buf, err);
+    struct writer out = {.buf = &buf, .whole_integers = whole_integers, .err = err};
+    enum ls_status status = append_value(value, 0, &out);
 
     if (status == LS_OK && ls_buf_append(&buf, "", 1) != LS_OK)
         status = ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
@@ -205,20 +210,22 @@ enum ls_status ls_json_canonical_text(const json_t *value, char **text, struct l
     return status;
 }
 
-static int append_dump(const char *text, size_t length, void *buf)
+enum ls_status ls_json_canonical(const json_t *value, struct ls_buf *buf, struct ls_error *err)
 {
-    return ls_buf_append(buf, text, length) == LS_OK ? 0 : -1;
+    struct writer out = {.buf = buf, .err = err};
+    enum ls_status status = append_value(value, 0, &out);
+
+    if (status == LS_OK && buf->failed)
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
+    return status;
+}
+
+enum ls_status ls_json_canonical_text(const json_t *value, char **text, struct ls_error *err)
+{
+    return write_text(value, false, text, err);
 }
 
 enum ls_status ls_json_compact_text(const json_t *value, char **text, struct ls_error *err)
 {
-    struct ls_buf buf = {0};
-
-    if (json_dump_callback(value, append_dump, &buf, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) != 0 ||
-        ls_buf_append(&buf, "", 1) != LS_OK) {
-        ls_buf_deinit(&buf);
-        return ls_error_set(err, LS_ENOMEM, "not enough memory to write JSON");
-    }
-    *text = (char *)buf.data;
-    return LS_OK;
+    return write_text(value, true, text, err);
 }
