@@ -78,12 +78,11 @@ static void multiply_block(const struct product *p, const struct tile *tiles, in
             for (int r = 0; r < tiles[i].row_count; r++) {
                 rows[r] = tiles[i].rows[r] + c;
             }
-            t.a = tiles[i].a;
             t.runs = tiles[i].runs;
             t.run_count = tiles[i].run_count;
             t.rows = rows;
             t.row_count = tiles[i].row_count;
-            LSI_ISA_NAME(lsi_conv_tile_positions)(&t);
+            LSI_ISA_NAME(lsi_conv_tile_packed)(&t);
         }
     }
 }

@@ -133,13 +133,13 @@ static void pack_run(struct packing *p, struct tap tap, int64_t term, int64_t wi
             conv_copy(to, from[r] + (lo - term), hi - lo);
         }
     }
-    p->packed += hi - lo;
     struct conv_run *previous = p->run_count > 0 ? &p->runs[p->run_count - 1] : NULL;
     if (previous != NULL && previous->begin + previous->count == lo) {
         previous->count += hi - lo;
     } else {
-        p->runs[p->run_count++] = (struct conv_run){.begin = lo, .count = hi - lo};
+        p->runs[p->run_count++] = (struct conv_run){.begin = lo, .count = hi - lo, .a = p->a + p->packed};
     }
+    p->packed += hi - lo;
 }
 
 int LSI_ISA_NAME(lsi_conv_pack_sites)(const struct conv_grid *grid, const struct conv_site *sites, int64_t begin,

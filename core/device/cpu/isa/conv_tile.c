@@ -32,84 +32,124 @@ static inline __attribute__((always_inline)) void finish(const struct conv_tile 
     }
 }
 
-static inline __attribute__((always_inline)) void body(const struct conv_tile *t, int rows, int registers, bool by_term)
+enum layout {
+    PACKED,    /* rows CONV_PITCH apart, terms side by side */
+    POSITIONS, /* rows a_step apart, terms side by side */
+    WEIGHTS,   /* rows side by side, terms a_step apart */
+};
+
+/* Where row r of a term is: five registers and one index reach 14 rows. */
+static inline __attribute__((always_inline)) float at_row(const char *const third[5], int64_t step, int r)
+{
+    return *(const float *)(third[r / 3] + r % 3 * step);
+}
+
+static inline __attribute__((always_inline)) void body(const struct conv_tile *t, int rows, int registers,
+                                                       enum layout layout)
 {
     vec acc[CONV_ROWS][2];
-    const float *a = t->a;
+    int64_t b_step = layout == WEIGHTS ? t->b_step : registers * VEC_LANES;
+    int64_t bytes = t->a_step * (int64_t)sizeof(float);
     UNROLL
     for (int r = 0; r < rows; r++) {
         acc[r][0] = vec_set(0.0f);
         acc[r][1] = vec_set(0.0f);
     }
     for (int i = 0; i < t->run_count; i++) {
-        const float *b = t->b + t->runs[i].begin * registers * VEC_LANES;
+        const float *b = t->b + t->runs[i].begin * b_step;
+        const float *a = t->runs[i].a + t->a_offset;
+        const char *third[5];
+        UNROLL
+        for (int j = 0; j < 5; j++) {
+            third[j] = (const char *)a + 3 * j * bytes;
+        }
         for (int64_t k = t->runs[i].count; k > 0; k--) {
             vec b0 = vec_load(b);
             vec b1 = registers > 1 ? vec_load(b + VEC_LANES) : b0;
             UNROLL
             for (int r = 0; r < rows; r++) {
-                vec x = vec_set(a[by_term ? r : r * CONV_PITCH]);
+                vec x = vec_set(layout == WEIGHTS  ? a[r]
+                                : layout == PACKED ? a[r * CONV_PITCH]
+                                                   : at_row(third, bytes, r));
                 acc[r][0] = vec_multiply_add(x, b0, acc[r][0]);
                 if (registers > 1) {
                     acc[r][1] = vec_multiply_add(x, b1, acc[r][1]);
                 }
             }
-            a += by_term ? t->a_step : 1;
-            b += registers * VEC_LANES;
+            a += layout == WEIGHTS ? t->a_step : 1;
+            UNROLL
+            for (int j = 0; j < 5; j++) {
+                third[j] += sizeof(float);
+            }
+            b += b_step;
         }
     }
-    finish(t, acc, rows, registers, by_term || rows == 1);
+    finish(t, acc, rows, registers, layout != PACKED || rows == 1);
 }
 
-#define TILE(name, rows, registers, by_term)    \
+#define TILE(name, rows, registers, layout)     \
     static void name(const struct conv_tile *t) \
     {                                           \
-        body(t, rows, registers, by_term);      \
+        body(t, rows, registers, layout);       \
     }
-#define WEIGHTS(rows)                       \
-    TILE(weights_##rows##x1, rows, 1, true) \
-    TILE(weights_##rows##x2, rows, 2, true)
+#define ROWS(rows)                                 \
+    TILE(positions_##rows##x1, rows, 1, POSITIONS) \
+    TILE(positions_##rows##x2, rows, 2, POSITIONS) \
+    TILE(weights_##rows##x1, rows, 1, WEIGHTS)     \
+    TILE(weights_##rows##x2, rows, 2, WEIGHTS)
 
-TILE(position_x1, 1, 1, false)
-TILE(position_x2, 1, 2, false)
-TILE(positions_x1, CONV_ROWS, 1, false)
-TILE(positions_x2, CONV_ROWS, 2, false)
-WEIGHTS(1)
-WEIGHTS(2)
-WEIGHTS(3)
-WEIGHTS(4)
-WEIGHTS(5)
-WEIGHTS(6)
+TILE(packed_1x1, 1, 1, PACKED)
+TILE(packed_1x2, 1, 2, PACKED)
+TILE(packed_x1, CONV_ROWS, 1, PACKED)
+TILE(packed_x2, CONV_ROWS, 2, PACKED)
+ROWS(1)
+ROWS(2)
+ROWS(3)
+ROWS(4)
+ROWS(5)
+ROWS(6)
 #if CONV_ROWS > 6
-WEIGHTS(7)
-WEIGHTS(8)
-WEIGHTS(9)
-WEIGHTS(10)
-WEIGHTS(11)
-WEIGHTS(12)
-WEIGHTS(13)
-WEIGHTS(14)
+ROWS(7)
+ROWS(8)
+ROWS(9)
+ROWS(10)
+ROWS(11)
+ROWS(12)
+ROWS(13)
+ROWS(14)
 #endif
 
-#define ROW(rows)                              \
+#define P(rows)                                    \
+    {                                              \
+        positions_##rows##x1, positions_##rows##x2 \
+    }
+#define W(rows)                                \
     {                                          \
         weights_##rows##x1, weights_##rows##x2 \
     }
-static const tile_fn weights[CONV_ROWS][2] = {
-    ROW(1), ROW(2), ROW(3), ROW(4),  ROW(5),  ROW(6),
 #if CONV_ROWS > 6
-    ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14),
+static const tile_fn positions[CONV_ROWS][2] = {P(1), P(2), P(3),  P(4),  P(5),  P(6),  P(7),
+                                                P(8), P(9), P(10), P(11), P(12), P(13), P(14)};
+static const tile_fn weights[CONV_ROWS][2] = {W(1), W(2), W(3),  W(4),  W(5),  W(6),  W(7),
+                                              W(8), W(9), W(10), W(11), W(12), W(13), W(14)};
+#else
+static const tile_fn positions[CONV_ROWS][2] = {P(1), P(2), P(3), P(4), P(5), P(6)};
+static const tile_fn weights[CONV_ROWS][2] = {W(1), W(2), W(3), W(4), W(5), W(6)};
 #endif
-};
 
-void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile)
+void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile)
 {
     bool wide = tile->columns > VEC_LANES;
     if (tile->row_count == 1) {
-        (wide ? position_x2 : position_x1)(tile);
+        (wide ? packed_1x2 : packed_1x1)(tile);
     } else {
-        (wide ? positions_x2 : positions_x1)(tile);
+        (wide ? packed_x2 : packed_x1)(tile);
     }
+}
+
+void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile)
+{
+    positions[tile->row_count - 1][tile->columns > VEC_LANES](tile);
 }
 
 void LSI_ISA_NAME(lsi_conv_tile_weights)(const struct conv_tile *tile)

@@ -20,17 +20,19 @@
 /* Floats from row to row of a packed tile whose terms lie side by side: an odd number of cache lines. */
 #define CONV_PITCH (CONV_BLOCK + 16)
 
-/* A run of terms that are not skipped. */
+/* A run of terms that are not skipped: where they begin among the terms of b, and in the broadcast operand. */
 struct conv_run {
     int64_t begin, count;
+    const float *a;
 };
 
 struct conv_tile {
-    const float *a; /* by_term: [term][row], a_step apart; else [row][term], CONV_PITCH apart, runs side by side */
-    int64_t a_step; /* by_term only */
-    const float *b; /* packed columns: [term][CONV_COLUMNS], or [term][VEC_LANES] where columns <= VEC_LANES */
-    const struct conv_run *runs; /* terms of b to multiply; a has only these */
+    const struct conv_run *runs;
     int run_count;
+    int64_t a_offset;   /* of the tile's first row in every run */
+    int64_t a_step;     /* weights: floats from term to term, rows side by side; positions: from row to row */
+    const float *b;     /* [term][column], whole registers may be read */
+    int64_t b_step;     /* weights: floats from term to term; else the tile's columns in whole registers */
     float *const *rows; /* of the output: running sums */
     int row_count;
     int columns; /* of the tile that exist, 1..CONV_COLUMNS */
@@ -40,9 +42,10 @@ struct conv_tile {
     const float *bias; /* of the tile's columns; NULL: none */
 };
 
-/* Adds the block to the running sums. The packed operands are padded to whole registers. */
-void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile); /* [row][term] */
-void LSI_ISA_NAME(lsi_conv_tile_weights)(const struct conv_tile *tile);   /* [term][row] */
+/* Adds the block to the running sums. */
+void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile);    /* positions, a_step CONV_PITCH */
+void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile); /* positions, any a_step */
+void LSI_ISA_NAME(lsi_conv_tile_weights)(const struct conv_tile *tile);   /* weights */
 
 static inline int64_t conv_tile_columns(int64_t count, int64_t begin)
 {
