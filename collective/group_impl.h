@@ -116,4 +116,14 @@ const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t s
 /* The piece of [0, count) that rank r of world owns: whole pages for large counts, cache lines for small ones. */
 void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length);
 
+/* The elements of the whole result that are rank r's part in this operation. */
+void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);
+
+/* Small operations: at most LSI_SMALL_BYTES of values a rank. All members come to the same answer. */
+bool lsi_is_small(const struct ls_request *request);
+/* Own values into `values` of LSI_SMALL_BYTES. */
+void lsi_small_write(const struct ls_request *request, void *values);
+/* The result from every rank's values. inputs: room for LSI_MAX_LEAVES pointers. */
+void lsi_small_finish(const struct ls_request *request, const void *const *values, const void **inputs);
+
 #endif

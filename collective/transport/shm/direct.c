@@ -71,7 +71,7 @@ static enum ls_status sum_piece(struct shm *shm, const struct ls_request *reques
     int64_t length;
     int outs;
 
-    shm_part(request, shm->group->rank, &begin, &length);
+    lsi_part(request, shm->group->rank, &begin, &length);
     int64_t left = length - shm->run.cursor;
     int64_t count = left < most ? left : most;
     int64_t to = op->kind == LS_REDUCE_SCATTER ? shm->run.cursor : begin + shm->run.cursor;
@@ -103,7 +103,7 @@ static enum ls_status copy_from(struct shm *shm, const struct ls_request *reques
     int64_t begin;
     int64_t length;
 
-    shm_part(request, r, &begin, &length);
+    lsi_part(request, r, &begin, &length);
     size_t bytes = (size_t)length * request->element_bytes;
     uint64_t offset = op->kind == LS_BROADCAST ? post->dst : post->payload[0];
     bool own = r == shm->group->rank;

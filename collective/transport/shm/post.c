@@ -2,51 +2,6 @@
 /* What a member publishes when it starts an operation: the signature and, inline, its values or where they lie. */
 #include "collective/transport/shm/shm_internal.h"
 
-#include <string.h>
-
-bool shm_is_small(const struct ls_request *request)
-{
-    const struct ls_collective *op = &request->op;
-    int64_t elements = op->count;
-
-    if (op->kind == LS_BARRIER)
-        return true;
-    if (op->kind == LS_ALL_GATHER) {
-        elements = 0;
-        for (int r = 0; r < request->group->world; r++)
-            elements = op->counts[r] > elements ? op->counts[r] : elements;
-    }
-    if (request->tree != NULL && elements <= LSI_SMALL_BYTES)
-        elements *= request->tree->max_partials;
-    return elements <= (int64_t)(LSI_SMALL_BYTES / request->element_bytes);
-}
-
-/* Values of a small operation: own partials one after another, the own part, or the root's. */
-static void write_values(const struct shm *shm, struct shm_post *post, const struct ls_request *request)
-{
-    const struct ls_collective *op = &request->op;
-    int rank = shm->group->rank;
-
-    if (op->kind == LS_ALL_GATHER && op->counts[rank] > 0)
-        memcpy(post->payload, op->src, (size_t)op->counts[rank] * request->element_bytes);
-    if (op->kind == LS_BROADCAST && op->root == rank && op->count > 0)
-        memcpy(post->payload, op->dst, (size_t)op->count * request->element_bytes);
-    if (request->tree == NULL)
-        return;
-    for (int i = 0; i < request->tree->own_count; i++) {
-        void *out = (uint8_t *)post->payload + (size_t)i * (size_t)op->count * request->element_bytes;
-        struct lsi_reduce reduce = {
-            .combine = lsi_combine_get(op->dtype, op->reduction),
-            .element_bytes = request->element_bytes,
-            .steps = &request->tree->own[i],
-            .inputs = request->leaves,
-            .outs = &out,
-            .out_count = 1,
-        };
-        lsi_reduce_run(&reduce, op->count);
-    }
-}
-
 /* Where the values of a large operation lie, as far as peers can reach them. */
 static void write_places(const struct shm *shm, struct shm_post *post, const struct ls_request *request)
 {
@@ -98,8 +53,8 @@ enum ls_status shm_publish(void *state, struct ls_request *request, struct ls_er
     post->signature = request->signature;
     post->flags = 0;
     post->dst = 0;
-    if (shm_is_small(request))
-        write_values(shm, post, request);
+    if (lsi_is_small(request))
+        lsi_small_write(request, post->payload);
     else
         write_places(shm, post, request);
     atomic_store_explicit(&post->sequence, request->sequence, memory_order_release);

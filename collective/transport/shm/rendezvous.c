@@ -5,10 +5,10 @@
  * (HMAC over fresh random numbers of both); nothing has a name that could be left behind but the socket, which goes
  * when all have come.
  */
+#include "collective/hello.h"
 #include "collective/transport/shm/shm_internal.h"
 
 #include "core/base/clock.h"
-#include "core/base/hash.h"
 #include "core/base/str.h"
 
 #include <errno.h>
@@ -23,26 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NONCE_BYTES 32
-#define HELLO_MAGIC UINT32_C(0x6c737368)
-
-struct hello {
-    uint32_t magic;
-    uint32_t incarnation;
-    uint64_t generation;
-    uint64_t worker;
-    int32_t rank;
-    int32_t world;
-    uint8_t nonce[NONCE_BYTES];
-    uint8_t proof[LS_SHA256_BYTES];
-};
-
-struct grant {
-    int32_t status;
-    uint8_t proof[LS_SHA256_BYTES];
-    char reason[220];
-};
-
 struct meeting {
     const struct ls_group_options *options;
     const struct ls_group *group;
@@ -55,18 +35,6 @@ static int left_ms(const struct meeting *meeting)
     uint64_t now = ls_clock_now_ns();
 
     return now >= meeting->deadline_ns ? 0 : (int)((meeting->deadline_ns - now) / 1000000u) + 1;
-}
-
-/* HMAC over a word for the direction, both nonces and, from the member, what it says of itself. */
-static void prove(const struct meeting *meeting, const char *direction, const uint8_t challenge[NONCE_BYTES],
-                  const struct hello *hello, uint8_t proof[LS_SHA256_BYTES])
-{
-    uint8_t text[16 + NONCE_BYTES + sizeof *hello] = {0};
-
-    memcpy(text, direction, strlen(direction));
-    memcpy(text + 16, challenge, NONCE_BYTES);
-    memcpy(text + 16 + NONCE_BYTES, hello, offsetof(struct hello, proof));
-    ls_hmac_sha256(meeting->options->secret, sizeof meeting->options->secret, text, sizeof text, proof);
 }
 
 static bool transfer(const struct meeting *meeting, int socket, void *data, size_t bytes, bool sends)
@@ -148,29 +116,7 @@ static enum ls_status listen_at(const struct meeting *meeting, int *listener, st
     return LS_OK;
 }
 
-/* NULL where the member may have the memory. */
-static const char *refusal(const struct meeting *meeting, const uint8_t challenge[NONCE_BYTES],
-                           const struct hello *hello, const bool *served)
-{
-    const struct ls_group *group = meeting->group;
-    uint8_t proof[LS_SHA256_BYTES];
-
-    if (hello->magic != HELLO_MAGIC)
-        return "it speaks another protocol";
-    prove(meeting, "member", challenge, hello, proof);
-    if (!ls_equal_secret(proof, hello->proof, sizeof proof))
-        return "it has another job's secret";
-    if (hello->generation != group->generation)
-        return "it belongs to another generation";
-    if (hello->world != group->world || hello->rank < 1 || hello->rank >= group->world)
-        return "it has another idea of the group's size";
-    if (hello->worker != group->members[hello->rank].worker ||
-        hello->incarnation != group->members[hello->rank].incarnation)
-        return "another worker has its rank";
-    return served[hello->rank] ? "its rank has come already" : NULL;
-}
-
-static bool send_grant(const struct meeting *meeting, int socket, struct grant *grant, int fd)
+static bool send_grant(int socket, struct lsi_grant *grant, int fd)
 {
     union {
         struct cmsghdr header;
@@ -179,7 +125,6 @@ static bool send_grant(const struct meeting *meeting, int socket, struct grant *
     struct iovec part = {grant, sizeof *grant};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
-    (void)meeting;
     memset(&control, 0, sizeof control);
     if (fd >= 0) {
         message.msg_control = control.space;
@@ -196,11 +141,11 @@ static bool send_grant(const struct meeting *meeting, int socket, struct grant *
 /* One handshake; true where a member got the descriptor. */
 static bool serve(const struct meeting *meeting, int socket, bool *served)
 {
-    uint8_t challenge[NONCE_BYTES];
+    uint8_t challenge[LSI_CHALLENGE_BYTES];
     struct ucred peer;
     socklen_t length = sizeof peer;
-    struct hello hello;
-    struct grant grant = {0};
+    struct lsi_hello hello;
+    struct lsi_grant grant = {0};
 
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.uid != geteuid())
         return false;
@@ -208,15 +153,14 @@ static bool serve(const struct meeting *meeting, int socket, bool *served)
         !transfer(meeting, socket, challenge, sizeof challenge, true) ||
         !transfer(meeting, socket, &hello, sizeof hello, false))
         return false;
-    const char *reason = refusal(meeting, challenge, &hello, served);
-    if (reason != NULL) {
-        grant.status = LS_EAUTH;
-        (void)ls_str_into(grant.reason, sizeof grant.reason, reason);
-        (void)send_grant(meeting, socket, &grant, -1);
+    if (lsi_hello_judge(meeting->group, meeting->options->secret, challenge, &hello, &grant) == LS_OK &&
+        served[hello.rank])
+        (void)lsi_grant_refuse(&grant, "its rank has come already");
+    if (grant.status != LS_OK) {
+        (void)send_grant(socket, &grant, -1);
         return false;
     }
-    prove(meeting, "host", challenge, &hello, grant.proof);
-    if (!send_grant(meeting, socket, &grant, meeting->fd))
+    if (!send_grant(socket, &grant, meeting->fd))
         return false;
     served[hello.rank] = true;
     return true;
@@ -324,7 +268,7 @@ static int connect_until(const struct meeting *meeting, const struct sockaddr_un
     return -1;
 }
 
-static bool receive_grant(const struct meeting *meeting, int socket, struct grant *grant, int *fd)
+static bool receive_grant(const struct meeting *meeting, int socket, struct lsi_grant *grant, int *fd)
 {
     union {
         struct cmsghdr header;
@@ -347,33 +291,27 @@ static bool receive_grant(const struct meeting *meeting, int socket, struct gran
 /* LS_EAGAIN: the connection broke before an answer (an older socket, say); it is tried again. */
 static enum ls_status ask(const struct meeting *meeting, int socket, int *fd, struct ls_error *err)
 {
-    const struct ls_group *group = meeting->group;
-    struct hello hello = {.magic = HELLO_MAGIC,
-                          .incarnation = group->members[group->rank].incarnation,
-                          .generation = group->generation,
-                          .worker = group->members[group->rank].worker,
-                          .rank = group->rank,
-                          .world = group->world};
-    uint8_t challenge[NONCE_BYTES];
-    uint8_t proof[LS_SHA256_BYTES];
-    struct grant grant;
+    const struct ls_group_options *options = meeting->options;
+    uint8_t challenge[LSI_CHALLENGE_BYTES];
+    struct lsi_hello hello;
+    struct lsi_grant grant;
+    char where[160];
+    enum ls_status status;
 
-    if (ls_random_bytes(hello.nonce, sizeof hello.nonce) != LS_OK)
-        return ls_error_set(err, LS_EIO, "the system gives no random numbers");
     if (!transfer(meeting, socket, challenge, sizeof challenge, false))
         return LS_EAGAIN;
-    prove(meeting, "member", challenge, &hello, hello.proof);
+    status = lsi_hello_make(meeting->group, options->secret, challenge, 0, &hello, err);
+    if (status != LS_OK)
+        return status;
     if (!transfer(meeting, socket, &hello, sizeof hello, true) || !receive_grant(meeting, socket, &grant, fd))
         return LS_EAGAIN;
-    prove(meeting, "host", challenge, &hello, proof);
-    if (grant.status == LS_OK && *fd >= 0 && ls_equal_secret(proof, grant.proof, sizeof proof))
-        return LS_OK;
-    if (*fd >= 0)
+    if (grant.status == LS_OK && *fd < 0)
+        return LS_EAGAIN;
+    (void)snprintf(where, sizeof where, "the rendezvous '%s'", options->rendezvous);
+    status = lsi_grant_check(meeting->group, options->secret, challenge, &hello, &grant, where, err);
+    if (status != LS_OK && *fd >= 0)
         close(*fd);
-    grant.reason[sizeof grant.reason - 1] = '\0';
-    return ls_error_set(err, LS_EAUTH, "rank %d was refused at the rendezvous '%s': %s", group->rank,
-                        meeting->options->rendezvous,
-                        grant.status != LS_OK ? grant.reason : "rank 0 does not know the job's secret");
+    return status;
 }
 
 static enum ls_status visit(const struct meeting *meeting, int *fd, struct ls_error *err)

@@ -12,23 +12,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-void shm_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length)
-{
-    const struct ls_collective *op = &request->op;
-
-    if (op->kind == LS_BROADCAST) {
-        *begin = 0;
-        *length = r == op->root ? op->count : 0;
-    } else if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER) {
-        *begin = 0;
-        for (int i = 0; i < r; i++)
-            *begin += op->counts[i];
-        *length = op->counts[r];
-    } else {
-        lsi_slice(op->count, request->group->world, r, begin, length);
-    }
-}
-
 /* All have published this operation and it is the same. */
 static enum ls_status compare_posts(struct shm *shm, const struct ls_request *request, struct ls_error *err)
 {
@@ -57,10 +40,22 @@ static enum ls_status leave(struct shm *shm, const struct ls_request *request)
     return LS_OK;
 }
 
+static void finish_small(struct shm *shm, struct ls_request *request)
+{
+    const void *values[LS_MAX_MEMBERS];
+
+    for (int r = 0; r < shm->group->world; r++)
+        values[r] = shm_post(shm, r, request->sequence)->payload;
+    lsi_small_finish(request, values, shm->inputs);
+    atomic_fetch_add_explicit(&shm->group->bytes_moved,
+                              (uint64_t)request->signature.count * (uint64_t)request->element_bytes,
+                              memory_order_relaxed);
+}
+
 static enum ls_status choose(struct shm *shm, struct ls_request *request, struct ls_error *err)
 {
-    if (shm_is_small(request)) {
-        (void)shm_small(shm, request);
+    if (lsi_is_small(request)) {
+        finish_small(shm, request);
         shm->run.phase = SHM_DONE;
         return leave(shm, request);
     }

@@ -159,15 +159,11 @@ enum ls_status shm_reserve_staging(struct shm *shm, struct ls_error *err);
 /* liveness.c: the keeper holds this rank's robust word and watches the next rank's. */
 enum ls_status shm_keeper_start(struct shm *shm, struct ls_error *err);
 void shm_keeper_stop(struct shm *shm);
-/* post.c, small.c, direct.c, staged.c: LS_EAGAIN while not complete. */
-bool shm_is_small(const struct ls_request *request);
+/* post.c, direct.c, staged.c: LS_EAGAIN while not complete. */
 enum ls_status shm_publish(void *state, struct ls_request *request, struct ls_error *err);
-enum ls_status shm_small(struct shm *shm, struct ls_request *request);
 bool shm_direct_fits(const struct shm *shm, const struct ls_request *request);
 enum ls_status shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err);
 enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err);
 enum ls_status shm_staged(struct shm *shm, struct ls_request *request);
-/* The elements of the whole result that belong to rank r in this operation. */
-void shm_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);
 
 #endif

@@ -20,7 +20,7 @@ static struct piece piece_of(const struct shm *shm, const struct ls_request *req
     struct piece piece;
     int64_t length;
 
-    shm_part(request, owner, &piece.begin, &length);
+    lsi_part(request, owner, &piece.begin, &length);
     piece.inside = (int64_t)c * shm->run.piece;
     if (piece.inside > length)
         piece.inside = length;
@@ -42,7 +42,7 @@ enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *reques
     for (int r = 0; r < shm->group->world; r++) {
         int64_t begin;
         int64_t length;
-        shm_part(request, r, &begin, &length);
+        lsi_part(request, r, &begin, &length);
         longest = length > longest ? length : longest;
     }
     if (reduces(request))

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine of collectives over messages; see message.h. Cost of a small operation: one message to each peer. */
+#include "collective/algo/message.h"
+
+#include "core/base/alloc.h"
+
+#include <string.h>
+
+#define FRAME_MAGIC UINT32_C(0x6c73636f)
+#define FRAME_ROOM (sizeof(struct lsi_frame) + LSI_SMALL_BYTES)
+
+enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err)
+{
+    if (bytes == 0)
+        return LS_OK;
+    atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)bytes, memory_order_relaxed);
+    return m->ops->send(m->links, peer, data, (size_t)bytes, err);
+}
+
+enum ls_status lsi_post_receive(struct lsi_message *m, int peer, void *data, int64_t bytes, struct ls_error *err)
+{
+    return bytes == 0 ? LS_OK : m->ops->receive(m->links, peer, data, (size_t)bytes, err);
+}
+
+enum ls_status lsi_message_staging(struct lsi_message *m, size_t bytes, struct ls_error *err)
+{
+    if (bytes <= m->staging_bytes)
+        return LS_OK;
+    ls_free(m->staging);
+    m->staging_bytes = 0;
+    m->staging = ls_alloc_aligned(bytes);
+    if (m->staging == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for %zu bytes of a collective operation", bytes);
+    m->staging_bytes = bytes;
+    return LS_OK;
+}
+
+static struct lsi_frame *inbox_of(const struct lsi_message *m, int rank)
+{
+    return rank == m->group->rank ? m->frame : (struct lsi_frame *)(void *)(m->inbox + (size_t)rank * FRAME_ROOM);
+}
+
+/* Bytes of rank r's values in the frame of a small operation. */
+static size_t payload_of(const struct ls_request *request, int r)
+{
+    const struct ls_collective *op = &request->op;
+
+    if (op->kind == LS_BARRIER || !lsi_is_small(request))
+        return 0;
+    if (op->kind == LS_ALL_GATHER)
+        return (size_t)op->counts[r] * request->element_bytes;
+    if (op->kind == LS_BROADCAST)
+        return r == op->root ? (size_t)op->count * request->element_bytes : 0;
+    return (size_t)request->tree->partials_of[r] * (size_t)op->count * request->element_bytes;
+}
+
+static enum ls_status send_frames(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    size_t payload = payload_of(request, m->group->rank);
+    enum ls_status status = LS_OK;
+
+    m->frame->payload_bytes = (uint32_t)payload;
+    m->frame->sequence = request->sequence;
+    m->frame->signature = request->signature;
+    if (lsi_is_small(request))
+        lsi_small_write(request, m->frame->payload);
+    for (int r = 0; r < m->group->world && status == LS_OK; r++) {
+        if (r == m->group->rank)
+            continue;
+        status = m->ops->send(m->links, r, m->frame, sizeof *m->frame, err);
+        if (status == LS_OK)
+            status = lsi_post_send(m, r, m->frame->payload, (int64_t)payload, err);
+        if (status == LS_OK)
+            status = m->ops->receive(m->links, r, inbox_of(m, r), sizeof *m->frame, err);
+    }
+    return status;
+}
+
+/* Everything that was posted to or from rank r is done; names it where not. */
+static bool rank_done(struct lsi_message *m, int r, bool sends, const char *why)
+{
+    const struct lsi_link *link = &m->link[r];
+
+    if (link->receives_done == link->receives_posted && (!sends || link->sends_done == link->sends_posted))
+        return true;
+    m->group->waits_for = r;
+    m->group->waits_why = why;
+    return false;
+}
+
+static bool all_done(struct lsi_message *m, bool sends, const char *why)
+{
+    for (int r = 0; r < m->group->world; r++)
+        if (r != m->group->rank && !rank_done(m, r, sends, why))
+            return false;
+    return true;
+}
+
+/* Everybody runs the same operation: then their values may follow. */
+static enum ls_status check_frames(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    for (int r = 0; r < m->group->world && status == LS_OK; r++) {
+        const struct lsi_frame *frame = inbox_of(m, r);
+        m->group->waits_for = r;
+        if (frame->magic != FRAME_MAGIC || frame->generation != m->group->generation ||
+            frame->sequence != request->sequence)
+            return ls_error_set(err, LS_EPEER, "rank %d sent something that is no frame of this group", r);
+        if (memcmp(&frame->signature, &request->signature, sizeof frame->signature) != 0)
+            return lsi_mismatch(request, r, &frame->signature, err);
+        if (frame->payload_bytes != payload_of(request, r))
+            return ls_error_set(err, LS_EPEER, "rank %d sent %u bytes of values, %zu are due", r, frame->payload_bytes,
+                                payload_of(request, r));
+        if (r != m->group->rank)
+            status = lsi_post_receive(m, r, inbox_of(m, r)->payload, (int64_t)frame->payload_bytes, err);
+    }
+    return status;
+}
+
+static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    m->phase = LSI_MESSAGE_PAYLOADS;
+    if (lsi_is_small(request))
+        return LS_OK;
+    m->phase = LSI_MESSAGE_ALGORITHM;
+    m->algorithm = request->op.kind == LS_ALL_GATHER  ? &lsi_all_gather_direct
+                   : request->op.kind == LS_BROADCAST ? &lsi_broadcast_binomial
+                                                      : &lsi_all_reduce_canonical;
+    return m->algorithm->begin(m, request, err);
+}
+
+static enum ls_status finish_small(struct lsi_message *m, struct ls_request *request)
+{
+    const void *payload[LS_MAX_MEMBERS];
+
+    for (int r = 0; r < m->group->world; r++)
+        payload[r] = inbox_of(m, r)->payload;
+    lsi_small_finish(request, payload, m->inputs);
+    return LS_OK;
+}
+
+static enum ls_status advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    if (m->phase == LSI_MESSAGE_FRAMES) {
+        if (!all_done(m, false, "has not started it"))
+            return LS_EAGAIN;
+        status = check_frames(m, request, err);
+        if (status == LS_OK)
+            status = begin_algorithm(m, request, err);
+    }
+    if (status == LS_OK && m->phase == LSI_MESSAGE_ALGORITHM) {
+        status = m->algorithm->advance(m, request, err);
+        if (status == LS_OK)
+            m->phase = LSI_MESSAGE_DRAIN;
+    }
+    if (status != LS_OK)
+        return status;
+    if (!all_done(m, true,
+                  m->phase == LSI_MESSAGE_DRAIN ? "has not taken or sent all of it" : "has not sent its values"))
+        return LS_EAGAIN;
+    return m->phase == LSI_MESSAGE_PAYLOADS ? finish_small(m, request) : LS_OK;
+}
+
+static void count_progress(struct lsi_message *m)
+{
+    uint64_t moved = 0;
+
+    for (int r = 0; r < m->group->world; r++)
+        moved += m->link[r].sends_done + m->link[r].receives_done;
+    m->group->ticks += moved != m->moved;
+    m->moved = moved;
+}
+
+/* Only the oldest operation is on the wire: the streams carry one after another. */
+enum ls_status lsi_message_publish(void *state, struct ls_request *request, struct ls_error *err)
+{
+    (void)state;
+    (void)request;
+    (void)err;
+    return LS_OK;
+}
+
+enum ls_status lsi_message_progress(void *state, struct ls_request *request, struct ls_error *err)
+{
+    struct lsi_message *m = state;
+    enum ls_status status = LS_OK;
+
+    if (m->sequence != request->sequence) {
+        m->sequence = request->sequence;
+        m->phase = LSI_MESSAGE_FRAMES;
+        status = send_frames(m, request, err);
+    }
+    for (int pass = 0; status == LS_OK && pass < 2; pass++) {
+        int culprit = m->group->waits_for;
+        status = m->ops->poll(m->links, &culprit, err);
+        if (status != LS_OK) {
+            m->group->waits_for = culprit;
+            break;
+        }
+        count_progress(m);
+        status = advance(m, request, err);
+        if (status != LS_EAGAIN)
+            break;
+        /* What advance has just posted goes out at once. */
+        status = pass == 0 ? LS_OK : LS_EAGAIN;
+    }
+    return status;
+}
+
+bool lsi_message_idle(void *state, int round)
+{
+    struct lsi_message *m = state;
+
+    return m->ops->idle(m->links, round);
+}
+
+void lsi_message_abort(void *state)
+{
+    struct lsi_message *m = state;
+
+    m->ops->abort(m->links);
+}
+
+void lsi_message_destroy(void *state)
+{
+    struct lsi_message *m = state;
+
+    if (m == NULL)
+        return;
+    m->ops->destroy(m->links);
+    ls_free(m->frame);
+    ls_free(m->inbox);
+    ls_free(m->staging);
+    ls_free(m->inputs);
+    ls_free(m->receive_goal);
+    ls_free(m->send_goal);
+    ls_free(m);
+}
+
+enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links_ops *ops, void *links,
+                                  struct lsi_link *link, struct lsi_message **message, struct ls_error *err)
+{
+    struct lsi_message *m = ls_alloc_zeroed(1, sizeof *m);
+
+    if (m == NULL) {
+        ops->destroy(links);
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    }
+    m->group = group;
+    m->ops = ops;
+    m->links = links;
+    m->link = link;
+    m->frame = ls_alloc_aligned(FRAME_ROOM);
+    m->inbox = ls_alloc_aligned((size_t)group->world * FRAME_ROOM);
+    m->inputs = ls_alloc_zeroed(LSI_MAX_LEAVES, sizeof m->inputs[0]);
+    m->receive_goal = ls_alloc_zeroed(2 * (size_t)group->world, sizeof m->receive_goal[0]);
+    m->send_goal = ls_alloc_zeroed(2 * (size_t)group->world, sizeof m->send_goal[0]);
+    if (m->frame == NULL || m->inbox == NULL || m->inputs == NULL || m->receive_goal == NULL || m->send_goal == NULL) {
+        lsi_message_destroy(m);
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d", group->world);
+    }
+    m->frame->magic = FRAME_MAGIC;
+    m->frame->generation = group->generation;
+    *message = m;
+    return LS_OK;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Collectives over messages (tcp, mpi): the same algorithms over anything that carries bytes in order between each pair
+ * of ranks. Every operation begins with a frame from everyone to everyone, which holds the signature and, for at most
+ * 4 KiB a rank, the values themselves; larger operations go on with the algorithm of their kind.
+ */
+#ifndef LOCKSTEP_COLLECTIVE_ALGO_MESSAGE_H
+#define LOCKSTEP_COLLECTIVE_ALGO_MESSAGE_H
+
+#include "collective/group_impl.h"
+#include "collective/reduce.h"
+
+/* What carries the bytes. All calls come from the group's thread but abort. */
+struct lsi_links_ops {
+    /* Queues bytes (> 0) for a peer; data stays untouched until it is sent. */
+    enum ls_status (*send)(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
+    /* Queues the place for the next bytes of a peer. Sends and receives match one to one, in order. */
+    enum ls_status (*receive)(void *state, int peer, void *data, size_t bytes, struct ls_error *err);
+    /* Moves what can be moved without waiting. LS_EPEER: *culprit is lost. */
+    enum ls_status (*poll)(void *state, int *culprit, struct ls_error *err);
+    /* As ls_provider_ops.idle. */
+    bool (*idle)(void *state, int round);
+    /* As ls_provider_ops.abort. */
+    void (*abort)(void *state);
+    void (*destroy)(void *state);
+};
+
+/* Counted by the carrier; read by the algorithms. */
+struct lsi_link {
+    uint64_t sends_posted;
+    uint64_t sends_done;
+    uint64_t receives_posted;
+    uint64_t receives_done;
+};
+
+struct lsi_frame {
+    uint32_t magic;
+    uint32_t payload_bytes;
+    uint64_t generation;
+    uint64_t sequence;
+    struct lsi_signature signature;
+    uint64_t payload[]; /* LSI_SMALL_BYTES at most */
+};
+
+struct lsi_message;
+/* One algorithm. begin posts what needs no peer, after all frames have come and fit; advance LS_EAGAIN: not complete
+ * (the engine itself waits until all that was posted is done). */
+struct lsi_algorithm {
+    const char *name;
+    enum ls_status (*begin)(struct lsi_message *m, struct ls_request *request, struct ls_error *err);
+    enum ls_status (*advance)(struct lsi_message *m, struct ls_request *request, struct ls_error *err);
+};
+extern const struct lsi_algorithm lsi_all_reduce_canonical;
+extern const struct lsi_algorithm lsi_all_gather_direct;
+extern const struct lsi_algorithm lsi_broadcast_binomial;
+
+enum lsi_message_phase { LSI_MESSAGE_FRAMES, LSI_MESSAGE_PAYLOADS, LSI_MESSAGE_ALGORITHM, LSI_MESSAGE_DRAIN };
+
+struct lsi_message {
+    struct ls_group *group;
+    const struct lsi_links_ops *ops;
+    void *links;
+    struct lsi_link *link;   /* per rank */
+    struct lsi_frame *frame; /* own */
+    uint8_t *inbox;          /* frames of the peers, frame_room bytes each */
+    uint8_t *staging;        /* of the algorithm */
+    size_t staging_bytes;
+    const void **inputs; /* room for one pointer per leaf */
+    /* the operation that runs */
+    uint64_t sequence;
+    enum lsi_message_phase phase;
+    const struct lsi_algorithm *algorithm;
+    uint64_t moved; /* sum of the links' done counts, to notice progress */
+    int64_t piece;  /* elements of a part in a segment or chunk */
+    int64_t segments;
+    int64_t posted;         /* segments whose values are under way */
+    int64_t done;           /* segments added up */
+    uint64_t *receive_goal; /* [segment % 2][rank]: receives_done that completes its values */
+    uint64_t *send_goal;
+};
+
+/* Takes links (also on failure). */
+enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links_ops *ops, void *links,
+                                  struct lsi_link *link, struct lsi_message **message, struct ls_error *err);
+/* Slots of a provider whose state is the message engine. */
+enum ls_status lsi_message_publish(void *state, struct ls_request *request, struct ls_error *err);
+enum ls_status lsi_message_progress(void *state, struct ls_request *request, struct ls_error *err);
+bool lsi_message_idle(void *state, int round);
+void lsi_message_abort(void *state);
+void lsi_message_destroy(void *state);
+
+/* For algorithms. Zero bytes are no message. */
+enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err);
+enum ls_status lsi_post_receive(struct lsi_message *m, int peer, void *data, int64_t bytes, struct ls_error *err);
+/* Staging memory of at least bytes; what was in it is lost. */
+enum ls_status lsi_message_staging(struct lsi_message *m, size_t bytes, struct ls_error *err);
+
+#endif
