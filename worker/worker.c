@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/formats/npz.h"
 #include "worker/session/session.h"
 #include "worker/step/replica.h"

@@ -43,7 +43,7 @@ enum ls_status ls_replica_summary(struct ls_replica *r, char **json, struct ls_e
     if (status != LS_OK)
         return status;
     (void)getrusage(RUSAGE_SELF, &usage);
-    o = json_pack("{s:I, s:f, s:i, s:i, s:s, s:s, s:s, s:I}", "steps", (json_int_t)p->step, "epochs",
+    o = json_pack("{s:I, s:f, s:i, s:b, s:s, s:s, s:s, s:I}", "steps", (json_int_t)p->step, "epochs",
                   (double)p->step / (double)r->trainer->steps_per_epoch, "workers", r->world, "finished",
                   p->step >= (uint64_t)r->trainer->total_steps, "device", ls_device_name(r->device), "transport",
                   ls_group_provider(r->group), "params_sha256", params, "rss_mib",
