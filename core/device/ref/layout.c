@@ -13,17 +13,49 @@ static enum ls_status reshape(struct ls_device *device, const struct ls_op_call 
     return LS_OK;
 }
 
+/* One tile at (row, column) of at most TILE x TILE elements, so that both sides stay in cache. */
+#define TILE 16
+#define TRANSPOSE_TILE(type)                                                                              \
+    static void transpose_tile_##type(const type *in, type *out, size_t rows, size_t columns, size_t row, \
+                                      size_t column)                                                      \
+    {                                                                                                     \
+        size_t row_end = row + TILE < rows ? row + TILE : rows;                                           \
+        size_t column_end = column + TILE < columns ? column + TILE : columns;                            \
+                                                                                                          \
+        for (size_t c = column; c < column_end; c++) {                                                    \
+            for (size_t r = row; r < row_end; r++)                                                        \
+                out[c * rows + r] = in[r * columns + c];                                                  \
+        }                                                                                                 \
+    }
+TRANSPOSE_TILE(uint8_t)
+TRANSPOSE_TILE(uint16_t)
+TRANSPOSE_TILE(uint32_t)
+TRANSPOSE_TILE(uint64_t)
+
 static enum ls_status transpose2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
-    size_t size = ls_dtype_size(call->out[0].dtype);
     size_t rows = (size_t)call->in[0].shape.dim[0], columns = (size_t)call->in[0].shape.dim[1];
+    const void *in = call->in[0].data;
+    void *out = call->out[0].data;
 
     (void)device;
     (void)err;
-    for (size_t c = 0; c < columns; c++) {
-        for (size_t r = 0; r < rows; r++)
-            memcpy((char *)call->out[0].data + (c * rows + r) * size,
-                   (const char *)call->in[0].data + (r * columns + c) * size, size);
+    for (size_t row = 0; row < rows; row += TILE) {
+        for (size_t column = 0; column < columns; column += TILE) {
+            switch (ls_dtype_size(call->out[0].dtype)) {
+            case 1:
+                transpose_tile_uint8_t(in, out, rows, columns, row, column);
+                break;
+            case 2:
+                transpose_tile_uint16_t(in, out, rows, columns, row, column);
+                break;
+            case 4:
+                transpose_tile_uint32_t(in, out, rows, columns, row, column);
+                break;
+            default:
+                transpose_tile_uint64_t(in, out, rows, columns, row, column);
+            }
+        }
     }
     return LS_OK;
 }
