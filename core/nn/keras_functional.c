@@ -23,10 +23,14 @@ static enum ls_status collect(const struct lsi_layer *layer, const json_t *call,
         if (!json_is_null(json_array_get(args, i)))
             return ls_error_set(err, LS_EUNSUPPORTED, "layer \"%s\" is called with more than one argument",
                                 layer->name);
-    if (json_is_object(kwargs))
-        json_object_foreach(kwargs, key, value) if (!json_is_null(value)) return ls_error_set(
-            err, LS_EUNSUPPORTED, "layer \"%s\" is called with the argument %s, which is not supported", layer->name,
-            key);
+    json_object_foreach(kwargs, key, value)
+    {
+        /* "training" is the mode the graph was made in; Keras replaces it by that of each pass. */
+        if (json_is_null(value) || strcmp(key, "training") == 0)
+            continue;
+        return ls_error_set(err, LS_EUNSUPPORTED, "layer \"%s\" is called with the argument %s, which is not supported",
+                            layer->name, key);
+    }
     const json_t *first = json_array_get(args, 0);
     if (json_is_object(first)) {
         tensors[0] = first;

@@ -9,9 +9,9 @@
 #include <math.h>
 #include <stdio.h>
 
-#define CHECK(expression)                                 \
-    do {                                                  \
-        if ((expression) != LS_OK)                        \
+#define CHECK(expression)                                       \
+    do {                                                        \
+        if ((expression) != LS_OK)                              \
             cr_assert_fail("%s: %s", #expression, err.message); \
     } while (0)
 
