@@ -2,13 +2,13 @@
 /* Rules of convolution, its gradients, and pooling. Images are NHWC. */
 #include "core/ops/context_internal.h"
 
-/* Input i is an f32 image batch. */
+/* Input i is an image batch. */
 static enum ls_status check_image(const struct lsi_rule_call *call, int i, struct ls_error *err)
 {
     if (lsi_in(call, i)->shape.rank != 4)
         return lsi_rule_fail(call, err, "input %d has %d dimensions; images (n, h, w, c) are needed", i,
                              lsi_in(call, i)->shape.rank);
-    return lsi_rule_dtype(call, i, LS_F32, err);
+    return lsi_rule_float(call, i, err);
 }
 
 /* Places of a window along one axis; below 1: it does not fit. */
@@ -68,7 +68,7 @@ static enum ls_status check_conv2d(const struct lsi_rule_call *call, struct lsi_
     for (int i = 0; i < 2 && status == LS_OK; i++)
         status = check_image(call, i, err);
     if (status == LS_OK && call->in_count == 3)
-        status = lsi_rule_dtype(call, 2, LS_F32, err);
+        status = lsi_rule_float(call, 2, err);
     if (status == LS_OK)
         status = check_conv_attrs(call, err);
     if (status == LS_OK)
@@ -189,7 +189,7 @@ static enum ls_status check_max_pool2d_grad(const struct lsi_rule_call *call, st
     enum ls_status status = pool_shape(call, &shape, err);
 
     if (status == LS_OK)
-        status = lsi_rule_dtype(call, 1, LS_F32, err);
+        status = lsi_rule_float(call, 1, err);
     if (status != LS_OK)
         return status;
     if (!ls_shape_equal(&dy->shape, &shape) || dy->distribution != x->distribution ||
@@ -220,7 +220,7 @@ static enum ls_status check_avg_pool_grad(const struct lsi_rule_call *call, stru
     lsi_rule_like(call, 0, out);
     out->info.shape =
         LS_SHAPE(dy->shape.dim[0], call->attrs->avg_pool_grad.h, call->attrs->avg_pool_grad.w, dy->shape.dim[1]);
-    return lsi_rule_dtype(call, 0, LS_F32, err);
+    return lsi_rule_float(call, 0, err);
 }
 
 void lsi_rules_conv(struct lsi_rule *table)

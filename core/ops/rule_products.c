@@ -11,7 +11,7 @@ static enum ls_status check_dense(const struct lsi_rule_call *call, struct lsi_r
     if (call->in_count < 2 || call->in_count > 3)
         return lsi_rule_fail(call, err, "%d inputs; x, w and perhaps a bias are needed", call->in_count);
     for (int i = 0; i < call->in_count && status == LS_OK; i++)
-        status = lsi_rule_dtype(call, i, LS_F32, err);
+        status = lsi_rule_float(call, i, err);
     if (status == LS_OK)
         status = lsi_rule_rank(call, 0, x->distribution == LS_PER_SAMPLE ? 2 : 1, err);
     if (status == LS_OK && w->shape.rank != 2)
@@ -41,9 +41,9 @@ static enum ls_status check_pair(const struct lsi_rule_call *call, int i, struct
     int last = x->shape.rank - 1;
 
     if (status == LS_OK)
-        status = lsi_rule_dtype(call, i, LS_F32, err);
+        status = lsi_rule_float(call, i, err);
     if (status == LS_OK)
-        status = lsi_rule_dtype(call, i + 1, LS_F32, err);
+        status = lsi_rule_float(call, i + 1, err);
     if (status != LS_OK)
         return status;
     if (x->distribution != LS_PER_SAMPLE || dy->distribution != LS_PER_SAMPLE)
