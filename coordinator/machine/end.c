@@ -65,6 +65,7 @@ void lsi_end_if_done(struct ls_machine *machine)
 {
     const char *summary = NULL;
     struct ls_action *end;
+    bool early;
 
     if (machine->state != LS_RUNNING && machine->state != LS_STOPPING)
         return;
@@ -79,8 +80,13 @@ void lsi_end_if_done(struct ls_machine *machine)
         return;
     }
     lsi_ledger_flush(machine);
+    /* Stopped by our order is what was wanted; stopped by a signal to a worker is for the user to know. */
+    early = machine->interrupted && machine->state == LS_RUNNING;
     machine->state = LS_ENDED;
     end = lsi_act(machine, LS_ACTION_END);
-    end->status = LS_OK;
-    end->text = summary == NULL ? NULL : lsi_text_copy(machine, summary);
+    end->status = early ? LS_EINTERRUPTED : LS_OK;
+    if (early)
+        end->text = machine->interruption[0] != '\0' ? machine->interruption
+                                                     : "the job stopped in order, because a worker was told to stop";
+    end->summary = summary == NULL ? NULL : lsi_text_copy(machine, summary);
 }

@@ -95,7 +95,7 @@ enum ls_action_kind {
     LS_ACTION_GENERATION, /* journal, durable before the next action: ls_machine_assignment of the new generation */
     LS_ACTION_STEPS,      /* journal: generation, first_step .. last_step, epoch, fingerprint */
     LS_ACTION_CHECKPOINT, /* journal: generation, step, text (path) */
-    LS_ACTION_END         /* the job is over: status, text (an error's sentence, or the summary, or NULL) */
+    LS_ACTION_END         /* the job is over: status, text (an error's sentence or NULL), summary (or NULL) */
 };
 
 struct ls_action {
@@ -108,7 +108,7 @@ struct ls_action {
     enum ls_status status;
     uint64_t first_step, last_step, epoch, fingerprint;
     struct ls_step_report report;
-    const char *text; /* lives until the next step */
+    const char *text, *summary; /* live until the next step */
 };
 
 struct ls_actions {

@@ -51,6 +51,9 @@ struct ls_machine {
     int64_t symptom_ms;
     enum ls_status symptom_status;
     char symptom[LS_WIRE_SENTENCE];
+    /* A worker finished because the group stopped in order before its last step. */
+    bool interrupted;
+    char interruption[LS_WIRE_SENTENCE];
     /* Ledger: committed steps not yet told to the journal. */
     bool has_range;
     uint64_t range_first, range_last, range_epoch, range_fingerprint, committed;

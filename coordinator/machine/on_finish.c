@@ -12,7 +12,7 @@
 
 static bool symptom(enum ls_status status)
 {
-    return status == LS_EPEER || status == LS_ETIMEOUT || status == LS_EINTERRUPTED;
+    return status == LS_EPEER || status == LS_ETIMEOUT;
 }
 
 static void finish_badly(struct ls_machine *machine, struct lsi_worker *worker, const struct ls_event *event,
@@ -37,6 +37,22 @@ static void finish_badly(struct ls_machine *machine, struct lsi_worker *worker, 
     }
 }
 
+/* The group stopped in order: all of it, since its ranks agree on the step. Rank 0 gives the summary so far. */
+static void finish_early(struct ls_machine *machine, const struct ls_event *event)
+{
+    machine->interrupted = true;
+    if (event->said.text != NULL && event->said.text[0] != '{')
+        (void)ls_str_into(machine->interruption, sizeof machine->interruption, event->said.text);
+}
+
+static void keep_summary(struct lsi_worker *worker, const struct ls_event *event)
+{
+    bool orderly = event->said.status == LS_OK || event->said.status == LS_EINTERRUPTED;
+
+    if (orderly && worker->summary == NULL && event->said.text != NULL && event->said.text[0] == '{')
+        worker->summary = ls_str_copy(event->said.text);
+}
+
 void lsi_on_finish(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms)
 {
     struct lsi_worker *worker = lsi_worker_find(machine, event->worker);
@@ -51,14 +67,13 @@ void lsi_on_finish(struct ls_machine *machine, const struct ls_event *event, int
     /* Whatever has become of the job, a worker that waits for its answer gets it. */
     lsi_act(machine, LS_ACTION_ACK_FINISH)->worker = worker->id;
     counts = lsi_event_current(machine, event, &worker);
-    if (worker->life != LSI_FINISHED) {
-        worker->life = LSI_FINISHED;
-        if (event->said.status == LS_OK && event->said.text != NULL)
-            worker->summary = ls_str_copy(event->said.text);
-    }
+    worker->life = LSI_FINISHED;
     if (!counts)
         return;
-    if (event->said.status != LS_OK)
+    keep_summary(worker, event);
+    if (event->said.status == LS_EINTERRUPTED)
+        finish_early(machine, event);
+    else if (event->said.status != LS_OK)
         finish_badly(machine, worker, event, now_ms);
     lsi_end_if_done(machine);
 }

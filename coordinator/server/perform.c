@@ -97,8 +97,9 @@ static void end(struct ls_server *server, const struct ls_action *action)
     server->result = action->status;
     if (action->text != NULL)
         server->text = ls_str_copy(action->text);
-    if (action->status != LS_OK)
-        record.text = action->text;
+    if (action->summary != NULL)
+        server->summary = ls_str_copy(action->summary);
+    record.text = action->text;
     lsi_ledger_add(server, &record, false);
     ls_listener_close(server->listener);
     server->listener = NULL;

@@ -192,13 +192,13 @@ enum ls_status ls_server_run(struct ls_server *server, char **summary, struct ls
 {
     ls_loop_wake(server->loop); /* sets the timer, and hears of a stop that came before */
     ls_loop_run(server->loop);
+    if (summary != NULL) {
+        *summary = server->summary;
+        server->summary = NULL;
+    }
     if (server->result != LS_OK)
         return ls_error_set(err, server->result, "%s",
                             server->text == NULL ? ls_status_sentence(server->result) : server->text);
-    if (summary != NULL) {
-        *summary = server->text;
-        server->text = NULL;
-    }
     return LS_OK;
 }
 
@@ -221,6 +221,7 @@ void ls_server_close(struct ls_server *server)
     ls_machine_destroy(server->machine);
     ls_free(server->transport);
     ls_free(server->text);
+    ls_free(server->summary);
     explicit_bzero(server->options.secret, sizeof server->options.secret);
     ls_free(server);
 }

@@ -40,10 +40,11 @@ struct ls_server_options {
 /* Listens at once: LS_EBUSY names an address in use. Returned; ends with ls_server_close. */
 enum ls_status ls_server_open(const struct ls_server_options *options, struct ls_server **server, struct ls_error *err);
 uint16_t ls_server_port(const struct ls_server *server);
-/* Told after the listener exists and children were started (they need the port). */
+/* Told after the listener exists and children were started (they need the port), before ls_server_run. */
 void ls_server_set_children(struct ls_server *server, const pid_t *children, int count);
 /* Runs until the job is over. LS_OK: finished or stopped in order, *summary (ls_free, may be NULL) is rank 0's JSON.
- * LS_EPEER and others: one sentence that names who died and how. */
+ * LS_EINTERRUPTED: stopped in order because a worker was told to (*summary is what there is so far), or stopped before
+ * all had joined. LS_EPEER and others: one sentence that names who died and how; *summary is NULL. */
 enum ls_status ls_server_run(struct ls_server *server, char **summary, struct ls_error *err);
 /* Orders an orderly stop (checkpoint and leave); safe from a signal handler and any thread. */
 void ls_server_stop(struct ls_server *server);

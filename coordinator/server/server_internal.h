@@ -72,7 +72,8 @@ struct ls_server {
     int signalled; /* 0, then SIGTERM, then SIGKILL */
     int64_t signalled_ms;
     enum ls_status result;
-    char *text; /* summary or the error's sentence */
+    char *text; /* the error's sentence */
+    char *summary;
 };
 
 int64_t lsi_now_ms(void);
