@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running a segment: nothing is decided or allocated here. Several threads may run one program at once, each with
- * buffers and a device of its own kind. */
+/* Running a segment: nothing is decided, allocated or changed here but the caller's buffers. */
 #include "core/graph/program_internal.h"
 
 #include <string.h>

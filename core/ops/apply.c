@@ -137,6 +137,7 @@ static enum ls_status finish(struct ls_context *context, const struct ls_node *n
         return ls_error_set(err, LS_ENOMEM, "no memory for a node");
     *kept = *node;
     info.kind = LS_VALUE_RESULT;
+    info.index = 0;
     if (info.distribution != LS_PER_SAMPLE)
         info.rows_per_sample = 0;
     status = lsi_value_new(context, &info, &kept->out, err);
