@@ -4,7 +4,7 @@
  * and the counter (step 0, sample 2^48 - 1, block); all arithmetic is f64 without libm but for sqrt, rounded once to
  * f32 at the end. Formulas: docs/numerics.md. Distributions and fans are those of Keras 3.
  */
-#include "core/nn/model_internal.h"
+#include "core/nn/initializer.h"
 
 #include "core/base/philox.h"
 #include "core/device/transcendental.h"

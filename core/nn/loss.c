@@ -4,7 +4,7 @@
  * (or the job says from_logits); probabilities from elsewhere are clipped to [1e-7, 1 - 1e-7]: categorical divides by
  * the sum, then clips; sparse clips, then divides by the sum (a softmax of logarithms); binary only clips.
  */
-#include "core/nn/train_internal.h"
+#include "core/nn/loss.h"
 
 #include "core/base/str.h"
 #include "core/ops/ops.h"

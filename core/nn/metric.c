@@ -3,7 +3,7 @@
  * Metrics as sums over the batch: i64 counts where a sample is right or wrong, f64 sums of a sample's mean where it
  * holds several decisions. They look at the model's outputs, as Keras does, not at logits.
  */
-#include "core/nn/train_internal.h"
+#include "core/nn/loss.h"
 
 #include "core/base/str.h"
 #include "core/ops/ops.h"

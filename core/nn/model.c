@@ -132,29 +132,28 @@ enum ls_status lsi_add_node(struct ls_model *model, int layer, const int *in, in
     return LS_OK;
 }
 
-enum ls_status lsi_add_variable(struct ls_model *model, struct lsi_layer *layer, int slot, const char *suffix,
-                                enum ls_role role, const struct ls_shape *shape,
-                                const struct ls_initializer *initializer, struct ls_error *err)
+enum ls_status lsi_add_variable(struct ls_model *model, struct lsi_layer *layer, const struct lsi_variable_plan *plan,
+                                struct ls_error *err)
 {
-    enum ls_status status = ls_shape_check(shape, LS_F32, err);
+    enum ls_status status = ls_shape_check(&plan->shape, LS_F32, err);
     if (status == LS_OK)
-        status = lsi_initializer_check(initializer, err);
+        status = lsi_initializer_check(&plan->initializer, err);
     if (status != LS_OK)
-        return status == LS_ENOMEM ? status : ls_error_wrap(err, "layer \"%s\", %s", layer->name, suffix);
+        return ls_error_wrap(err, "layer \"%s\", %s", layer->name, plan->name);
     status = grow(&model->variables, model->variable_count, &model->variable_capacity, sizeof(*model->variables), err);
     if (status != LS_OK)
         return status;
     struct lsi_variable *variable = &model->variables[model->variable_count];
     memset(variable, 0, sizeof(*variable));
-    variable->path = ls_str_format("%s/%s", layer->name, suffix);
+    variable->path = ls_str_format("%s/%s", layer->name, plan->name);
     if (variable->path == NULL)
         return ls_error_set(err, LS_ENOMEM, "there is not enough memory for a variable's name");
-    variable->initializer = *initializer;
+    variable->initializer = plan->initializer;
     variable->info.path = variable->path;
-    variable->info.role = layer->trainable ? role : LS_ROLE_STATE;
+    variable->info.role = layer->trainable ? plan->role : LS_ROLE_STATE;
     variable->info.dtype = LS_F32;
-    variable->info.shape = *shape;
-    layer->variable[slot] = model->variable_count++;
+    variable->info.shape = plan->shape;
+    layer->variable[plan->slot] = model->variable_count++;
     return LS_OK;
 }
 

@@ -6,6 +6,7 @@
 #ifndef LOCKSTEP_CORE_NN_MODEL_INTERNAL_H
 #define LOCKSTEP_CORE_NN_MODEL_INTERNAL_H
 
+#include "core/nn/initializer.h"
 #include "core/nn/model_build.h"
 
 #include <jansson.h>
@@ -139,22 +140,21 @@ int lsi_find_layer(const struct ls_model *model, const char *name);
 /* Adds a call; in may be NULL where in_count is 0. *node is its index. */
 enum ls_status lsi_add_node(struct ls_model *model, int layer, const int *in, int in_count, int *node,
                             struct ls_error *err);
-/* For a class's variables hook: slot is the class's number of it, suffix its name ("kernel"). */
-enum ls_status lsi_add_variable(struct ls_model *model, struct lsi_layer *layer, int slot, const char *suffix,
-                                enum ls_role role, const struct ls_shape *shape,
-                                const struct ls_initializer *initializer, struct ls_error *err);
+/* A variable that a layer asks for. */
+struct lsi_variable_plan {
+    int slot;         /* the class's number of it */
+    const char *name; /* "kernel" */
+    enum ls_role role;
+    struct ls_shape shape;
+    struct ls_initializer initializer;
+};
+/* For a class's variables hook. A frozen layer's variables become state. */
+enum ls_status lsi_add_variable(struct ls_model *model, struct lsi_layer *layer, const struct lsi_variable_plan *plan,
+                                struct ls_error *err);
 /* Program order, shapes, variables, dropout streams. inputs and outputs were set. */
 enum ls_status lsi_model_complete(struct ls_model *model, struct ls_error *err);
 /* Sets the model's list of inputs or outputs (nodes are copied). */
 enum ls_status lsi_set_nodes(int **list, int *list_count, const int *nodes, int count, struct ls_error *err);
-
-/* ---- initializer.c ---- */
-/* The initialiser, or fallback where its kind is LS_INIT_DEFAULT. */
-struct ls_initializer lsi_initializer_or(struct ls_initializer initializer, struct ls_initializer fallback);
-enum ls_status lsi_initialize(const struct ls_initializer *initializer, const struct ls_shape *shape, uint64_t seed,
-                              uint64_t stream, float *data, struct ls_error *err);
-/* Finite numbers, low <= high, scale > 0. */
-enum ls_status lsi_initializer_check(const struct ls_initializer *initializer, struct ls_error *err);
 
 /* ---- layers/activation.c ---- */
 const char *lsi_activation_name(enum ls_layer_activation activation);

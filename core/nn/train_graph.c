@@ -3,7 +3,7 @@
  * Builds the training step: forward pass, loss, metrics, gradients of the per-sample losses seeded with the loss seed.
  * REDUCEs appear in the order loss, metrics, then gradients as they become ready (last layer first).
  */
-#include "core/nn/train_internal.h"
+#include "core/nn/loss.h"
 
 #include "core/autodiff/gradient.h"
 #include "core/base/alloc.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small values that losses and metrics are made of: labels in shape, means of a sample, sums over the batch. */
-#include "core/nn/train_internal.h"
+#include "core/nn/loss.h"
 
 #include "core/ops/ops.h"
 

@@ -7,9 +7,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#define CHECK(expression)                                 \
-    do {                                                  \
-        if ((expression) != LS_OK)                        \
+#define CHECK(expression)                                       \
+    do {                                                        \
+        if ((expression) != LS_OK)                              \
             cr_assert_fail("%s: %s", #expression, err.message); \
     } while (0)
 

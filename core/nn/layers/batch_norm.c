@@ -64,22 +64,16 @@ static enum ls_status variables(struct ls_model *model, struct lsi_layer *layer,
 {
     const struct ls_batch_norm_options *o = &layer->options.batch_norm;
     struct ls_shape channels = LS_SHAPE(layer->built.dim[layer->built.rank - 1]);
-    const struct {
-        bool absent;
-        const char *name;
-        enum ls_role role;
-        struct ls_initializer initializer;
-    } made[] = {
-        [GAMMA] = {o->no_scale, "gamma", LS_ROLE_TRAINABLE, lsi_initializer_or(o->gamma_initializer, LS_ONES)},
-        [BETA] = {o->no_center, "beta", LS_ROLE_TRAINABLE, lsi_initializer_or(o->beta_initializer, LS_ZEROS)},
-        [MEAN] = {false, "moving_mean", LS_ROLE_STATE, lsi_initializer_or(o->mean_initializer, LS_ZEROS)},
-        [VARIANCE] = {false, "moving_variance", LS_ROLE_STATE, lsi_initializer_or(o->variance_initializer, LS_ONES)},
+    const struct lsi_variable_plan plans[] = {
+        {GAMMA, "gamma", LS_ROLE_TRAINABLE, channels, lsi_initializer_or(o->gamma_initializer, LS_ONES)},
+        {BETA, "beta", LS_ROLE_TRAINABLE, channels, lsi_initializer_or(o->beta_initializer, LS_ZEROS)},
+        {MEAN, "moving_mean", LS_ROLE_STATE, channels, lsi_initializer_or(o->mean_initializer, LS_ZEROS)},
+        {VARIANCE, "moving_variance", LS_ROLE_STATE, channels, lsi_initializer_or(o->variance_initializer, LS_ONES)},
     };
     enum ls_status status = LS_OK;
     for (int i = 0; status == LS_OK && i <= VARIANCE; i++)
-        if (!made[i].absent)
-            status =
-                lsi_add_variable(model, layer, i, made[i].name, made[i].role, &channels, &made[i].initializer, err);
+        if (!(i == GAMMA && o->no_scale) && !(i == BETA && o->no_center))
+            status = lsi_add_variable(model, layer, &plans[i], err);
     return status;
 }
 

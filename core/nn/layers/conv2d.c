@@ -79,13 +79,19 @@ static enum ls_status shape(const struct lsi_layer *layer, const struct ls_shape
 static enum ls_status variables(struct ls_model *model, struct lsi_layer *layer, struct ls_error *err)
 {
     const struct ls_conv2d_options *o = &layer->options.conv2d;
-    struct ls_initializer kernel = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM);
-    struct ls_initializer bias = lsi_initializer_or(o->bias_initializer, LS_ZEROS);
-    enum ls_status status =
-        lsi_add_variable(model, layer, KERNEL, "kernel", LS_ROLE_TRAINABLE,
-                         &LS_SHAPE(o->kernel[0], o->kernel[1], layer->built.dim[2], o->filters), &kernel, err);
+    struct lsi_variable_plan kernel = {.slot = KERNEL,
+                                       .name = "kernel",
+                                       .role = LS_ROLE_TRAINABLE,
+                                       .shape = LS_SHAPE(o->kernel[0], o->kernel[1], layer->built.dim[2], o->filters),
+                                       .initializer = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM)};
+    struct lsi_variable_plan bias = {.slot = BIAS,
+                                     .name = "bias",
+                                     .role = LS_ROLE_TRAINABLE,
+                                     .shape = LS_SHAPE(o->filters),
+                                     .initializer = lsi_initializer_or(o->bias_initializer, LS_ZEROS)};
+    enum ls_status status = lsi_add_variable(model, layer, &kernel, err);
     if (status == LS_OK && !o->no_bias)
-        status = lsi_add_variable(model, layer, BIAS, "bias", LS_ROLE_TRAINABLE, &LS_SHAPE(o->filters), &bias, err);
+        status = lsi_add_variable(model, layer, &bias, err);
     return status;
 }
 

@@ -48,13 +48,19 @@ static enum ls_status shape(const struct lsi_layer *layer, const struct ls_shape
 static enum ls_status variables(struct ls_model *model, struct lsi_layer *layer, struct ls_error *err)
 {
     const struct ls_dense_options *o = &layer->options.dense;
-    struct ls_initializer kernel = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM);
-    struct ls_initializer bias = lsi_initializer_or(o->bias_initializer, LS_ZEROS);
-    enum ls_status status =
-        lsi_add_variable(model, layer, KERNEL, "kernel", LS_ROLE_TRAINABLE,
-                         &LS_SHAPE(layer->built.dim[layer->built.rank - 1], o->units), &kernel, err);
+    struct lsi_variable_plan kernel = {.slot = KERNEL,
+                                       .name = "kernel",
+                                       .role = LS_ROLE_TRAINABLE,
+                                       .shape = LS_SHAPE(layer->built.dim[layer->built.rank - 1], o->units),
+                                       .initializer = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM)};
+    struct lsi_variable_plan bias = {.slot = BIAS,
+                                     .name = "bias",
+                                     .role = LS_ROLE_TRAINABLE,
+                                     .shape = LS_SHAPE(o->units),
+                                     .initializer = lsi_initializer_or(o->bias_initializer, LS_ZEROS)};
+    enum ls_status status = lsi_add_variable(model, layer, &kernel, err);
     if (status == LS_OK && !o->no_bias)
-        status = lsi_add_variable(model, layer, BIAS, "bias", LS_ROLE_TRAINABLE, &LS_SHAPE(o->units), &bias, err);
+        status = lsi_add_variable(model, layer, &bias, err);
     return status;
 }
 

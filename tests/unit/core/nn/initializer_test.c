@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Initialisers: ranges and moments, fans as Keras counts them, independence of streams, fixed bits. */
-#include "core/nn/model_internal.h"
+#include "core/nn/initializer.h"
 
 #include "core/base/philox.h"
 

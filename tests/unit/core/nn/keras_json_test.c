@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading Keras JSON: the examples, functional graphs in any order, and errors that name layer and option. */
-#include "../../../support/trainer.h"
+#include "tests/support/trainer.h"
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/base/str.h"

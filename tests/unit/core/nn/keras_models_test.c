@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Models, gradients and training runs against what Keras 3 wrote (tests/data/keras, tolerances of its README). */
-#include "../../../support/trainer.h"
+#include "tests/support/trainer.h"
 #include "core/base/fs.h"
 #include "core/formats/json.h"
 #include "core/formats/npz.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Losses and metrics: Keras' values and gradients on bare outputs, and which logits a loss takes. */
-#include "../../../support/trainer.h"
+#include "tests/support/trainer.h"
 #include "core/autodiff/gradient.h"
 #include "core/formats/npz.h"
 #include "core/nn/model_build.h"
-#include "core/nn/train_internal.h"
+#include "core/nn/loss.h"
 #include "core/ops/ops.h"
 
 #include <criterion/criterion.h>

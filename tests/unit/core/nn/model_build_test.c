@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Models from C: the same names, values and bits as the same model read from JSON; frozen and shared layers. */
-#include "../../../support/trainer.h"
+#include "tests/support/trainer.h"
 #include "core/base/fs.h"
 #include "core/nn/model_build.h"
 

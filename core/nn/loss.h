@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Losses and metrics: one row each, built from ops over per-sample values. */
-#ifndef LOCKSTEP_CORE_NN_TRAIN_INTERNAL_H
-#define LOCKSTEP_CORE_NN_TRAIN_INTERNAL_H
+#ifndef LOCKSTEP_CORE_NN_LOSS_H
+#define LOCKSTEP_CORE_NN_LOSS_H
 
 #include "core/nn/train_graph.h"
 
