@@ -10,6 +10,7 @@
 static const struct ls_provider_ops *const providers[] = {
     &lsi_self_provider,
     &lsi_shm_provider,
+    &lsi_tcp_provider,
 };
 
 static const struct ls_provider_ops *find_provider(const char *name)
@@ -251,6 +252,27 @@ const char *lsi_member_text(const struct ls_group *group, int rank, char text[12
     (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", rank, (unsigned long long)member->worker,
                    member->replica, member->host[0] != '\0' ? member->host : "an unnamed host");
     return text;
+}
+
+enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
+                           struct ls_error *err)
+{
+    char names[500] = "";
+    char who[128];
+    size_t at = 0;
+    int missing = 0;
+
+    for (int r = 0; r < group->world; r++) {
+        if (here[r])
+            continue;
+        if (missing++ < 3 && at < sizeof names)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s at %.63s:%u", missing > 1 ? ", " : "",
+                                   lsi_member_text(group, r, who), group->members[r].address, group->members[r].port);
+    }
+    return ls_error_set(err, LS_ETIMEOUT,
+                        "%d of %d members did not come to the group of generation %llu within %.1f s: %s%s", missing,
+                        group->world, (unsigned long long)group->generation, (double)form_deadline_ms * 1e-3, names,
+                        missing > 3 ? ", ..." : "");
 }
 
 void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length)

@@ -107,6 +107,9 @@ enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int 
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
 /* "rank 3 (worker 7 on host a)" into text; returns text. */
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
+/* LS_ETIMEOUT that names the first few members that are not here. */
+enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
+                           struct ls_error *err);
 /* LS_EDIVERGED with both sides. */
 enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const struct lsi_signature *theirs,
                             struct ls_error *err);

@@ -166,36 +166,15 @@ static bool serve(const struct meeting *meeting, int socket, bool *served)
     return true;
 }
 
-static enum ls_status who_is_missing(const struct meeting *meeting, const bool *served, struct ls_error *err)
-{
-    char names[400] = "";
-    char who[128];
-    size_t at = 0;
-    int missing = 0;
-
-    for (int r = 1; r < meeting->group->world; r++) {
-        if (served[r])
-            continue;
-        if (missing++ < 3 && at < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", missing > 1 ? ", " : "",
-                                   lsi_member_text(meeting->group, r, who));
-    }
-    return ls_error_set(err, LS_ETIMEOUT,
-                        "%d of %d members did not come to the group of generation %llu within %.1f s: "
-                        "%s%s",
-                        missing, meeting->group->world, (unsigned long long)meeting->group->generation,
-                        (double)meeting->options->form_deadline_ms * 1e-3, names, missing > 3 ? ", ..." : "");
-}
-
 static enum ls_status serve_all(const struct meeting *meeting, int listener, struct ls_error *err)
 {
-    bool served[LS_MAX_MEMBERS] = {false};
+    bool served[LS_MAX_MEMBERS] = {true};
 
     for (int count = 1; count < meeting->group->world;) {
         struct pollfd wait = {listener, POLLIN, 0};
         int ms = left_ms(meeting);
         if (ms == 0)
-            return who_is_missing(meeting, served, err);
+            return lsi_missing(meeting->group, served, meeting->options->form_deadline_ms, err);
         if (poll(&wait, 1, ms) <= 0)
             continue;
         int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -116,16 +116,15 @@ static enum ls_status shm_progress(void *state, struct ls_request *request, stru
     struct shm *shm = state;
     enum ls_status status;
 
-    if (atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) != 0) {
-        shm_disarm(shm);
-        return shm_end_error(shm, err);
-    }
     if (shm->run.sequence != request->sequence) {
         shm->run.sequence = request->sequence;
         shm->run.phase = SHM_POSTED;
         shm->run.scan = 0;
     }
     status = advance(shm, request, err);
+    /* What can still be completed is; nothing is waited for in a group that ended. */
+    if (status == LS_EAGAIN && atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) != 0)
+        status = shm_end_error(shm, err);
     if (status != LS_EAGAIN)
         shm_disarm(shm);
     return status;
@@ -193,11 +192,25 @@ static void choose_waits(struct shm *shm)
     shm->yield_rounds = 100;
 }
 
+/* Who has not mapped the memory. Rank 0 gave it out: it is waiting for the others. */
+static enum ls_status name_absent(const struct shm *shm, const struct ls_group_options *options, struct ls_error *err)
+{
+    bool here[LS_MAX_MEMBERS] = {true};
+    int absent = 0;
+
+    for (int r = 1; r < shm->group->world; r++) {
+        here[r] = atomic_load_explicit(&shm_lane(shm, r)->form.arrived, memory_order_acquire);
+        absent += !here[r];
+    }
+    here[0] = absent > 0;
+    return lsi_missing(shm->group, here, options->form_deadline_ms, err);
+}
+
 /* Until every member has mapped the memory. */
-static enum ls_status wait_for_all(struct shm *shm, uint64_t deadline_ns, struct ls_error *err)
+static enum ls_status wait_for_all(struct shm *shm, const struct ls_group_options *options, uint64_t deadline_ns,
+                                   struct ls_error *err)
 {
     int round = 0;
-    char who[128];
 
     for (int r = 0; r < shm->group->world;) {
         if (atomic_load_explicit(&shm_lane(shm, r)->form.arrived, memory_order_acquire)) {
@@ -207,8 +220,7 @@ static enum ls_status wait_for_all(struct shm *shm, uint64_t deadline_ns, struct
         if (atomic_load_explicit(&shm->control->end_state, memory_order_acquire) != 0)
             return shm_end_error(shm, err);
         if (ls_clock_now_ns() > deadline_ns)
-            return ls_error_set(err, LS_ETIMEOUT, "%s did not come to the group of generation %llu in time",
-                                lsi_member_text(shm->group, r, who), (unsigned long long)shm->group->generation);
+            return name_absent(shm, options, err);
         (void)shm_idle(shm, round++);
     }
     shm_disarm(shm);
@@ -216,7 +228,8 @@ static enum ls_status wait_for_all(struct shm *shm, uint64_t deadline_ns, struct
 }
 
 /* Rank 0 has written the head of the control block before it let anybody in. */
-static enum ls_status join(struct shm *shm, uint64_t deadline_ns, struct ls_error *err)
+static enum ls_status join(struct shm *shm, const struct ls_group_options *options, uint64_t deadline_ns,
+                           struct ls_error *err)
 {
     struct ls_group *group = shm->group;
     struct shm_lane *own;
@@ -231,7 +244,7 @@ static enum ls_status join(struct shm *shm, uint64_t deadline_ns, struct ls_erro
     if (status == LS_OK) {
         atomic_store_explicit(&own->form.arrived, 1, memory_order_release);
         shm_notify(shm);
-        status = wait_for_all(shm, deadline_ns, err);
+        status = wait_for_all(shm, options, deadline_ns, err);
     }
     if (status != LS_OK)
         shm_end(shm, status, -1, err != NULL ? err->message : "a member could not join the group");
@@ -262,7 +275,7 @@ static enum ls_status shm_create(const struct ls_group_options *options, struct 
     if (status == LS_OK)
         status = map_group(shm, err);
     if (status == LS_OK)
-        status = join(shm, deadline_ns, err);
+        status = join(shm, options, deadline_ns, err);
     if (status != LS_OK) {
         shm_destroy(shm);
         return status;

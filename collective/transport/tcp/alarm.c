@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The second connection of each pair: tells why the first one ends. */
+#include "collective/transport/tcp/tcp_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define PATIENCE_MS 100
+
+/* From any thread; 416 bytes into an empty socket never wait. */
+void tcp_alarm_send(struct tcp *tcp, enum tcp_word word)
+{
+    struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = (uint32_t)word, .culprit = -1};
+
+    if (word == TCP_ABORT) {
+        message.status = tcp->group->end.status;
+        message.culprit = tcp->group->end.culprit;
+        memcpy(message.reason, tcp->group->end.reason, sizeof message.reason);
+    }
+    for (int r = 0; r < tcp->group->world; r++)
+        if (r != tcp->group->rank)
+            (void)send(tcp->peers[r].fd[TCP_ALARM], &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void note(struct tcp *tcp, int rank, enum ls_status status, int culprit, const char *reason)
+{
+    tcp->peers[rank].ended = true;
+    if (tcp->loss.status != LS_OK)
+        return;
+    tcp->culprit = culprit;
+    (void)ls_error_set(&tcp->loss, status, "%s", reason);
+}
+
+static void note_death(struct tcp *tcp, int rank, int error)
+{
+    char who[128];
+    char reason[300];
+
+    (void)snprintf(reason, sizeof reason, "%s died: its connection ended%s%s", lsi_member_text(tcp->group, rank, who),
+                   error == 0 || error == ESHUTDOWN ? "" : ", ",
+                   error == 0 || error == ESHUTDOWN ? "" : strerror(error));
+    note(tcp, rank, LS_EPEER, rank, reason);
+}
+
+void tcp_alarm_read(struct tcp *tcp, int rank)
+{
+    struct tcp_peer *peer = &tcp->peers[rank];
+    struct tcp_message message;
+    ssize_t n;
+
+    if (peer->left || peer->ended)
+        return;
+    n = recv(peer->fd[TCP_ALARM], &message, sizeof message, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n != (ssize_t)sizeof message || message.magic != TCP_MESSAGE_MAGIC) {
+        note_death(tcp, rank, n < 0 ? errno : 0);
+        return;
+    }
+    if (message.word == TCP_BYE) {
+        peer->left = true;
+        return;
+    }
+    /* Peers' bytes: only their form is trusted. */
+    message.reason[sizeof message.reason - 1] = '\0';
+    if (message.status >= 0 || message.status < LS_EAGAIN)
+        message.status = LS_EPEER;
+    if (message.culprit < 0 || message.culprit >= tcp->group->world)
+        message.culprit = rank;
+    note(tcp, rank, (enum ls_status)message.status, message.culprit, message.reason);
+}
+
+enum ls_status tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err)
+{
+    struct tcp_peer *peer = &tcp->peers[rank];
+    char who[128];
+
+    /* An abort by another thread of this member closed it: nothing more will come. */
+    for (int waited = 0; waited < PATIENCE_MS && !peer->left && !peer->ended &&
+                         atomic_load_explicit(&tcp->group->end_state, memory_order_acquire) == 0;
+         waited += 10) {
+        struct pollfd wait = {peer->fd[TCP_ALARM], POLLIN, 0};
+        (void)poll(&wait, 1, 10);
+        tcp_alarm_read(tcp, rank);
+    }
+    if (peer->left) {
+        *culprit = rank;
+        return ls_error_set(err, LS_EPEER, "%s has left the group while it was needed",
+                            lsi_member_text(tcp->group, rank, who));
+    }
+    if (!peer->ended)
+        note_death(tcp, rank, error);
+    *culprit = tcp->culprit;
+    return ls_error_set(err, tcp->loss.status, "%s", tcp->loss.message);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The provider "tcp": the message engine over a mesh of sockets. */
+#include "collective/transport/tcp/tcp_internal.h"
+
+#include "core/base/alloc.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static enum ls_status tcp_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
+{
+    struct tcp *tcp = state;
+
+    tcp->links[peer].sends_posted++;
+    return tcp_queue_push(&tcp->peers[peer].out, data, bytes, err);
+}
+
+static enum ls_status tcp_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
+{
+    struct tcp *tcp = state;
+
+    tcp->links[peer].receives_posted++;
+    return tcp_queue_push(&tcp->peers[peer].in, data, bytes, err);
+}
+
+static enum ls_status tcp_poll(void *state, int *culprit, struct ls_error *err)
+{
+    return tcp_move(state, culprit, err);
+}
+
+/* What a sleep waits for: [2 r] data of rank r, [2 r + 1] its alarm, the last one the own wake-up. */
+static void prepare(struct tcp *tcp)
+{
+    int world = tcp->group->world;
+
+    for (int r = 0; r < world; r++) {
+        struct tcp_peer *peer = &tcp->peers[r];
+        short events = (short)((peer->in.count > 0 ? POLLIN : 0) | (peer->out.count > 0 ? POLLOUT : 0));
+        tcp->polls[2 * r] = (struct pollfd){events != 0 ? peer->fd[TCP_DATA] : -1, events, 0};
+        tcp->polls[2 * r + 1] = (struct pollfd){peer->left || peer->ended ? -1 : peer->fd[TCP_ALARM], POLLIN, 0};
+    }
+    tcp->polls[2 * world] = (struct pollfd){tcp->wake, POLLIN, 0};
+}
+
+static bool tcp_idle(void *state, int round)
+{
+    struct tcp *tcp = state;
+    int world = tcp->group->world;
+    bool sleeps = round >= tcp->spin_rounds;
+
+    if (!sleeps && (round & 15) != 15) {
+        (void)sched_yield();
+        return false;
+    }
+    prepare(tcp);
+    if (poll(tcp->polls, (nfds_t)(2 * world + 1), sleeps ? 5 : 0) <= 0)
+        return sleeps;
+    for (int r = 0; r < world; r++)
+        if (r != tcp->group->rank && tcp->polls[2 * r + 1].revents != 0)
+            tcp_alarm_read(tcp, r);
+    return sleeps;
+}
+
+/* From any thread: peers read the reason first, then the end of the data. */
+static void tcp_abort(void *state)
+{
+    struct tcp *tcp = state;
+    uint64_t one = 1;
+
+    (void)lsi_group_end_error(tcp->group, NULL);
+    tcp_alarm_send(tcp, TCP_ABORT);
+    for (int r = 0; r < tcp->group->world; r++)
+        if (r != tcp->group->rank)
+            (void)shutdown(tcp->peers[r].fd[TCP_DATA], SHUT_RDWR);
+    (void)!write(tcp->wake, &one, sizeof one);
+}
+
+static void tcp_free(struct tcp *tcp)
+{
+    for (int r = 0; tcp->peers != NULL && r < tcp->group->world; r++) {
+        for (int c = 0; c < TCP_CHANNELS; c++)
+            if (tcp->peers[r].fd[c] >= 0)
+                close(tcp->peers[r].fd[c]);
+        ls_free(tcp->peers[r].out.items);
+        ls_free(tcp->peers[r].in.items);
+        ls_free(tcp->peers[r].buffer);
+    }
+    if (tcp->wake >= 0)
+        close(tcp->wake);
+    ls_free(tcp->peers);
+    ls_free(tcp->links);
+    ls_free(tcp->polls);
+    ls_free(tcp);
+}
+
+static void tcp_destroy(void *state)
+{
+    struct tcp *tcp = state;
+
+    if (atomic_load(&tcp->group->end_state) == 0)
+        tcp_alarm_send(tcp, TCP_BYE);
+    tcp_free(tcp);
+}
+
+static const struct lsi_links_ops links_ops = {
+    .send = tcp_send,
+    .receive = tcp_receive,
+    .poll = tcp_poll,
+    .idle = tcp_idle,
+    .abort = tcp_abort,
+    .destroy = tcp_destroy,
+};
+
+/* Spinning pays where each member of this host has a processor. */
+static int choose_spin(const struct ls_group *group)
+{
+    cpu_set_t set;
+    int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int here = 0;
+
+    for (int r = 0; r < group->world; r++)
+        here += strcmp(group->members[r].host, group->members[group->rank].host) == 0;
+    return here <= processors ? 200 : 1;
+}
+
+static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
+{
+    size_t world = (size_t)tcp->group->world;
+    bool ok;
+
+    tcp->peers = ls_alloc_zeroed(world, sizeof tcp->peers[0]);
+    tcp->links = ls_alloc_zeroed(world, sizeof tcp->links[0]);
+    tcp->polls = ls_alloc_zeroed(2 * world + 1, sizeof tcp->polls[0]);
+    tcp->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ok = tcp->peers != NULL && tcp->links != NULL && tcp->polls != NULL && tcp->wake >= 0;
+    for (size_t r = 0; tcp->peers != NULL && r < world; r++) {
+        tcp->peers[r].fd[TCP_DATA] = tcp->peers[r].fd[TCP_ALARM] = -1;
+        if ((int)r != tcp->group->rank && ok)
+            ok = (tcp->peers[r].buffer = ls_alloc(TCP_BUFFER_BYTES)) != NULL;
+    }
+    return ok ? LS_OK : ls_error_set(err, LS_ENOMEM, "no memory for the connections of a group of %zu", world);
+}
+
+static enum ls_status tcp_create(const struct ls_group_options *options, struct ls_group *group, void **state,
+                                 struct ls_error *err)
+{
+    struct tcp *tcp;
+    struct lsi_message *message;
+    enum ls_status status;
+
+    if (options->listener < 0 && options->rank < options->world - 1)
+        return ls_error_set(err, LS_EINVAL, "rank %d has no listening socket for its peers", options->rank);
+    tcp = ls_alloc_zeroed(1, sizeof *tcp);
+    if (tcp == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    tcp->group = group;
+    tcp->wake = -1;
+    tcp->spin_rounds = choose_spin(group);
+    status = allocate(tcp, err);
+    if (status == LS_OK)
+        status = tcp_mesh(tcp, options, err);
+    if (status != LS_OK) {
+        tcp_free(tcp);
+        return status;
+    }
+    status = lsi_message_create(group, &links_ops, tcp, tcp->links, &message, err);
+    if (status != LS_OK)
+        return status;
+    if (options->listener >= 0)
+        close(options->listener);
+    *state = message;
+    return LS_OK;
+}
+
+const struct ls_provider_ops lsi_tcp_provider = {
+    .size = sizeof(struct ls_provider_ops),
+    .abi = LSI_PROVIDER_ABI,
+    .name = "tcp",
+    .create = tcp_create,
+    .publish = lsi_message_publish,
+    .progress = lsi_message_progress,
+    .idle = lsi_message_idle,
+    .abort = lsi_message_abort,
+    .destroy = lsi_message_destroy,
+};

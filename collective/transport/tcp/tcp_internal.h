@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP between each pair of members: one connection for data and one, the alarm, for the word that ends things: a bye
+ * or the reason of an abort, which cannot wait behind half-sent data. End of file without a word means the peer died.
+ */
+#ifndef LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
+#define LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
+
+#include "collective/algo/message.h"
+
+#define TCP_BUFFER_BYTES (64 * 1024)
+
+enum tcp_channel { TCP_DATA, TCP_ALARM, TCP_CHANNELS };
+
+struct tcp_item {
+    uint8_t *data;
+    size_t bytes;
+};
+
+/* A ring of messages that wait; `done` bytes of the first one have gone. */
+struct tcp_queue {
+    struct tcp_item *items;
+    size_t capacity;
+    size_t first;
+    size_t count;
+    size_t done;
+};
+
+struct tcp_peer {
+    int fd[TCP_CHANNELS];
+    struct tcp_queue out;
+    struct tcp_queue in;
+    uint8_t *buffer; /* read ahead of what was asked for */
+    size_t buffer_begin;
+    size_t buffer_end;
+    bool left;  /* it said bye */
+    bool ended; /* it told a reason, or died: in loss */
+};
+
+enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2 };
+
+/* What goes over an alarm connection, once. */
+struct tcp_message {
+    uint32_t magic;
+    uint32_t word;
+    int32_t status;
+    int32_t culprit;
+    char reason[400];
+};
+#define TCP_MESSAGE_MAGIC UINT32_C(0x6c73616c)
+
+struct tcp {
+    struct ls_group *group;
+    struct tcp_peer *peers;
+    struct lsi_link *links;
+    struct pollfd *polls;
+    int wake; /* eventfd: an abort by another thread */
+    int spin_rounds;
+    struct ls_error loss; /* first loss that was noticed */
+    int culprit;
+};
+
+/* mesh.c: connects all pairs. */
+enum ls_status tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
+/* stream.c: queues and the moving of bytes. */
+enum ls_status tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
+enum ls_status tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
+/* alarm.c */
+void tcp_alarm_send(struct tcp *tcp, enum tcp_word word);
+/* Reads the alarm of a peer without waiting; notes a bye, a reason or a death. */
+void tcp_alarm_read(struct tcp *tcp, int rank);
+/* The data connection of a peer ended: finds out why. Waits at most 100 ms for its alarm. */
+enum ls_status tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err);
+
+#endif

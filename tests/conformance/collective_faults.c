@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conformance_collective_faults PROVIDER [CASE]: what a group does when a member dies, stops, differs or never comes.
+ * Every case ends by itself; each checks the status, the name in the sentence and the time it took.
+ */
+#include "tests/conformance/team.h"
+
+#include "core/base/clock.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the members of a case share, also as processes. */
+struct board {
+    _Atomic int waiting;
+    _Atomic int rounds;
+    _Atomic int aborted;
+    _Atomic uint64_t event_ns;
+    _Atomic uint64_t slowest_ns;
+};
+
+static struct board *board;
+
+/* Generous: the machine may be busy with other work. */
+#define SOON_NS 400000000u
+
+static int expect(int rank, enum ls_status status, enum ls_status wanted, const char *name, const struct ls_error *err)
+{
+    if (status == wanted && (name == NULL || strstr(err->message, name) != NULL))
+        return 0;
+    fprintf(stderr, "rank %d: status %d, wanted %d with \"%s\": %s\n", rank, status, wanted, name != NULL ? name : "",
+            err->message);
+    return 1;
+}
+
+static int expect_soon(int rank)
+{
+    uint64_t took = ls_clock_now_ns() - atomic_load(&board->event_ns);
+    uint64_t slowest = atomic_load(&board->slowest_ns);
+
+    while (took > slowest && !atomic_compare_exchange_weak(&board->slowest_ns, &slowest, took))
+        ;
+    if (took <= SOON_NS)
+        return 0;
+    fprintf(stderr, "rank %d: it took %.1f ms\n", rank, (double)took * 1e-6);
+    return 1;
+}
+
+static void until(_Atomic int *value, int wanted)
+{
+    while (atomic_load(value) < wanted)
+        (void)sched_yield();
+}
+
+static enum ls_status reduce(struct ls_group *group, float *src, float *dst, int64_t count, struct ls_error *err)
+{
+    struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = count, .src = src, .dst = dst};
+
+    return ls_group_run(group, &op, err);
+}
+
+static void *abort_from_thread(void *argument)
+{
+    until(&board->waiting, 3);
+    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 20000000u;)
+        (void)sched_yield();
+    atomic_store(&board->event_ns, ls_clock_now_ns());
+    ls_group_abort(argument, "the operator said so");
+    atomic_store(&board->aborted, 1);
+    ls_group_abort(argument, "and again");
+    return NULL;
+}
+
+/* Ranks 0 to 2 wait for rank 3; another thread of rank 1 aborts: all four end at once with its reason, also later. */
+static int abort_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    pthread_t aborter;
+    int failures = 0;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    if (rank == 1)
+        pthread_create(&aborter, NULL, abort_from_thread, group);
+    if (rank != 3) {
+        atomic_fetch_add(&board->waiting, 1);
+        failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
+        failures += expect_soon(rank);
+    }
+    if (rank == 1)
+        pthread_join(aborter, NULL);
+    until(&board->aborted, 1);
+    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_abort(struct team *team)
+{
+    return team_run_threads(team, abort_member, NULL);
+}
+
+static int case_abort_processes(struct team *team)
+{
+    return team_run_processes(team, abort_member, NULL);
+}
+
+/* Sums without end until rank 1 is killed; the others name it. */
+static int killed_member(struct team *team, int rank, void *argument)
+{
+    static float src[40000];
+    static float dst[40000];
+    int64_t count = *(int64_t *)argument;
+    struct ls_group *group = team_join(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    enum ls_status status = LS_OK;
+    int failures;
+
+    if (group == NULL)
+        return 1;
+    while (status == LS_OK) {
+        status = reduce(group, src, dst, count, &err);
+        atomic_fetch_add(&board->rounds, 1);
+    }
+    failures = expect(rank, status, LS_EPEER, "rank 1 (worker 101", &err);
+    failures += expect_soon(rank);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int kill_one(struct team *team, int64_t count)
+{
+    pid_t pids[4];
+    int failures = 0;
+
+    atomic_store(&board->rounds, 0);
+    for (int r = 0; r < 4; r++)
+        pids[r] = team_spawn(team, r, killed_member, &count);
+    until(&board->rounds, 200);
+    atomic_store(&board->event_ns, ls_clock_now_ns());
+    kill(pids[1], SIGKILL);
+    for (int r = 0; r < 4; r++) {
+        int status;
+        waitpid(pids[r], &status, 0);
+        failures += r != 1 && status != 0;
+    }
+    return failures;
+}
+
+static int case_kill(struct team *team)
+{
+    int64_t counts[] = {1, 5000, 40000};
+    int failures = 0;
+
+    for (int i = 0; i < 3; i++) {
+        team->generation++;
+        failures += kill_one(team, counts[i]);
+    }
+    return failures;
+}
+
+/* Rank 2 sums another number of elements: everybody hears of both sides, nobody hangs. */
+static int mismatch_member(struct team *team, int rank, void *argument)
+{
+    static float src[8][9000];
+    static float dst[8][9000];
+    struct ls_group *group = team_join(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    int64_t count = *(int64_t *)argument;
+    int failures;
+
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, reduce(group, src[rank], dst[rank], 100, &err), LS_OK, NULL, &err);
+    failures += expect(rank, reduce(group, src[rank], dst[rank], rank == 2 ? count - 1 : count, &err), LS_EDIVERGED,
+                       "rank 2", &err);
+    failures += strstr(err.message, "all-reduce of") == NULL;
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_mismatch(struct team *team)
+{
+    int64_t counts[] = {10, 8000};
+    int failures = 0;
+
+    for (int i = 0; i < 2; i++) {
+        failures += team_run_processes(team, mismatch_member, &counts[i]);
+        team->generation++;
+    }
+    return failures;
+}
+
+/* Rank 1 never starts the second operation: the others say so after the deadline. */
+static int deadline_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int failures;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
+    if (rank != 1)
+        failures += expect(rank, ls_group_run(group, &barrier, &err), LS_ETIMEOUT, "for rank 1 (worker 101", &err);
+    atomic_fetch_add(&board->waiting, 1);
+    until(&board->waiting, team->world);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_deadline(struct team *team)
+{
+    team->wait_deadline_ms = 200;
+    return team_run_processes(team, deadline_member, NULL);
+}
+
+/* Rank 2 does not come: everybody names it when forming ends. */
+static int missing_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group_options options = team_options(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group = NULL;
+
+    (void)argument;
+    if (rank == 2)
+        return 0;
+    return expect(rank, ls_group_create(team->provider, &options, &group, &err), LS_ETIMEOUT, "rank 2 (worker 102",
+                  &err);
+}
+
+static int case_missing(struct team *team)
+{
+    team->form_deadline_ms = 300;
+    return team_run_threads(team, missing_member, NULL);
+}
+
+/* Rank 1 has another secret: it is refused and the others name it as missing. */
+static int secret_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group_options options = team_options(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group = NULL;
+
+    (void)argument;
+    if (rank == 1)
+        options.secret[0] ^= 1;
+    enum ls_status status = ls_group_create(team->provider, &options, &group, &err);
+    if (rank == 1)
+        return expect(rank, status, LS_EAUTH, "secret", &err);
+    return status == LS_EAUTH || status == LS_ETIMEOUT ? 0 : expect(rank, status, LS_ETIMEOUT, "rank 1", &err);
+}
+
+static int case_secret(struct team *team)
+{
+    team->form_deadline_ms = 500;
+    return team_run_threads(team, secret_member, NULL);
+}
+
+/* Members that leave one after another disturb nobody, and what a process held is given back. */
+static int leave_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int failures;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        count += lseek(fd, 0, SEEK_CUR) >= 0 || dup2(fd, fd) == fd;
+    return count;
+}
+
+static int case_leave(struct team *team)
+{
+    int listeners = team->listeners[0] >= 0 ? team->world : 0;
+    int before = open_descriptors();
+    int failures = team_run_threads(team, leave_member, NULL);
+    int after = open_descriptors() + listeners;
+
+    if (before != after) {
+        fprintf(stderr, "%d descriptors before, %d after\n", before, after);
+        failures++;
+    }
+    return failures;
+}
+
+static const struct {
+    const char *name;
+    int world;
+    int (*run)(struct team *team);
+} cases[] = {
+    {"abort", 4, case_abort},       {"abort-processes", 4, case_abort_processes},
+    {"kill", 4, case_kill},         {"mismatch", 3, case_mismatch},
+    {"deadline", 3, case_deadline}, {"missing", 3, case_missing},
+    {"secret", 2, case_secret},     {"leave", 4, case_leave},
+};
+
+int main(int argc, char **argv)
+{
+    int failures = 0;
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s PROVIDER [CASE]\n", argv[0]);
+        return 2;
+    }
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct team team;
+        if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
+            continue;
+        memset(board, 0, sizeof *board);
+        if (!team_init(&team, argv[1], cases[i].world))
+            return 2;
+        int failed = cases[i].run(&team);
+        team_deinit(&team);
+        printf("%s %s: %s", argv[1], cases[i].name, failed == 0 ? "ok" : "FAILED");
+        if (atomic_load(&board->slowest_ns) > 0)
+            printf(", slowest %.2f ms", (double)atomic_load(&board->slowest_ns) * 1e-6);
+        printf("\n");
+        failures += failed;
+    }
+    return failures != 0;
+}

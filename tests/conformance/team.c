@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See team.h. Children die with the program. */
+#include "tests/conformance/team.h"
+
+#include "core/base/str.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool listen_at(struct team *team, int r)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    team->listeners[r] = fd;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 64) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+        return false;
+    team->members[r].port = ntohs(address.sin_port);
+    return true;
+}
+
+bool team_init(struct team *team, const char *provider, int world)
+{
+    bool ok = true;
+
+    memset(team, 0, sizeof *team);
+    team->provider = provider;
+    team->world = world;
+    team->generation = 1;
+    team->form_deadline_ms = 20000;
+    team->wait_deadline_ms = 60000;
+    (void)ls_str_into(team->directory, sizeof team->directory, "/tmp/lockstep-test-XXXXXX");
+    if (mkdtemp(team->directory) == NULL)
+        return false;
+    (void)snprintf(team->rendezvous, sizeof team->rendezvous, "%s/group", team->directory);
+    for (int r = 0; r < world; r++) {
+        team->members[r].worker = 100 + (uint64_t)r;
+        team->members[r].incarnation = 1;
+        (void)ls_str_into(team->members[r].host, sizeof team->members[r].host, "here");
+        (void)ls_str_into(team->members[r].address, sizeof team->members[r].address, "127.0.0.1");
+        team->listeners[r] = -1;
+        if (strcmp(provider, "tcp") == 0)
+            ok = ok && listen_at(team, r);
+    }
+    return ok;
+}
+
+void team_deinit(struct team *team)
+{
+    (void)unlink(team->rendezvous);
+    (void)rmdir(team->directory);
+}
+
+struct ls_group_options team_options(const struct team *team, int rank)
+{
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+
+    options.members = team->members;
+    options.world = team->world;
+    options.rank = rank;
+    options.generation = team->generation;
+    memset(options.secret, 7, sizeof options.secret);
+    options.rendezvous = team->rendezvous;
+    options.listener = team->listeners[rank];
+    options.form_deadline_ms = team->form_deadline_ms;
+    options.wait_deadline_ms = team->wait_deadline_ms;
+    return options;
+}
+
+struct ls_group *team_join(struct team *team, int rank)
+{
+    struct ls_group_options options = team_options(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group;
+
+    if (ls_group_create(team->provider, &options, &group, &err) == LS_OK)
+        return group;
+    fprintf(stderr, "rank %d: %s\n", rank, err.message);
+    return NULL;
+}
+
+struct job {
+    struct team *team;
+    int rank;
+    team_member function;
+    void *argument;
+    int result;
+};
+
+static void *thread_main(void *argument)
+{
+    struct job *job = argument;
+
+    job->result = job->function(job->team, job->rank, job->argument);
+    return NULL;
+}
+
+int team_run_threads(struct team *team, team_member function, void *argument)
+{
+    pthread_t threads[LS_MAX_MEMBERS];
+    struct job jobs[LS_MAX_MEMBERS];
+    int failures = 0;
+
+    for (int r = 0; r < team->world; r++) {
+        jobs[r] = (struct job){team, r, function, argument, 0};
+        if (pthread_create(&threads[r], NULL, thread_main, &jobs[r]) != 0)
+            abort();
+    }
+    for (int r = 0; r < team->world; r++) {
+        pthread_join(threads[r], NULL);
+        failures += jobs[r].result != 0;
+    }
+    return failures;
+}
+
+pid_t team_spawn(struct team *team, int rank, team_member function, void *argument)
+{
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 0; i < team->world; i++)
+        if (i != rank && team->listeners[i] >= 0)
+            close(team->listeners[i]);
+    _exit(function(team, rank, argument) != 0);
+}
+
+int team_run_processes(struct team *team, team_member function, void *argument)
+{
+    pid_t pids[LS_MAX_MEMBERS];
+    int failures = 0;
+
+    for (int r = 0; r < team->world; r++)
+        pids[r] = team_spawn(team, r, function, argument);
+    for (int r = 0; r < team->world; r++) {
+        int status = 0;
+        if (pids[r] < 0 || waitpid(pids[r], &status, 0) < 0 || status != 0)
+            failures++;
+    }
+    return failures;
+}

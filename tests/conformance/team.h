@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A team of members for tests of groups: addresses, listeners, a rendezvous, and ways to run one function in each. */
+#ifndef LOCKSTEP_TESTS_CONFORMANCE_TEAM_H
+#define LOCKSTEP_TESTS_CONFORMANCE_TEAM_H
+
+#include "collective/group.h"
+
+#include <sys/types.h>
+
+struct team {
+    const char *provider;
+    int world;
+    uint64_t generation;
+    int64_t form_deadline_ms;
+    int64_t wait_deadline_ms;
+    struct ls_member members[LS_MAX_MEMBERS];
+    int listeners[LS_MAX_MEMBERS];
+    char directory[64];
+    char rendezvous[96];
+};
+
+/* 0 is success. */
+typedef int (*team_member)(struct team *team, int rank, void *argument);
+
+/* false where the sockets or the directory cannot be made. */
+bool team_init(struct team *team, const char *provider, int world);
+void team_deinit(struct team *team);
+/* Options of one member; the secret is the same for all. */
+struct ls_group_options team_options(const struct team *team, int rank);
+/* Forms the group of this member; prints the reason where it cannot. */
+struct ls_group *team_join(struct team *team, int rank);
+/* Runs the function in `world` threads, or processes; returns how many failed. */
+int team_run_threads(struct team *team, team_member function, void *argument);
+int team_run_processes(struct team *team, team_member function, void *argument);
+/* One process; the caller waits for it. */
+pid_t team_spawn(struct team *team, int rank, team_member function, void *argument);
+
+#endif
