@@ -14,7 +14,8 @@ static struct conv_axis forward_axis(const struct ls_conv2d_attrs *a, int axis, 
                               .offset = -a->pad_begin[axis],
                               .offset_step = a->dilation[axis],
                               .source = source,
-                              .kernel = a->kernel[axis]};
+                              .kernel = a->kernel[axis],
+                              .result = count};
 }
 
 /* Rows p * stride + residue of the input: tap k lies on output row (row + pad - k * dilation) / stride where that
@@ -44,11 +45,20 @@ static struct conv_axis adjoint_axis(const struct ls_conv2d_attrs *a, int axis, 
                               .offset = none ? 0 : (start - first * dilation) / stride,
                               .offset_step = -(period * dilation / stride),
                               .source = source,
-                              .kernel = a->kernel[axis]};
+                              .kernel = a->kernel[axis],
+                              .result = size};
 }
 
 static void complete(struct conv_grid *grid)
 {
+    struct conv_axis *y = &grid->y;
+    struct conv_axis *x = &grid->x;
+    if (y->kernel == 1 && x->kernel == 1 && y->step * y->scale == 1 && x->step * x->scale == 1 && y->offset == 0 &&
+        x->offset == 0 && y->count == y->source && x->count == x->source && y->count > 0) {
+        /* A product of matrices: all positions of a sample are one row. */
+        x->count = x->source = x->result = x->count * y->count;
+        y->count = y->source = y->result = 1;
+    }
     grid->terms = grid->y.kernel * grid->x.kernel * grid->channels;
     grid->rows_run = grid->x.offset_step == 1 && grid->x.tap_step == 1 && grid->x.taps == grid->x.kernel;
 }

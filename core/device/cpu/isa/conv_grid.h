@@ -15,7 +15,7 @@ struct conv_axis {
     int64_t count, first, step;
     int64_t taps, tap_first, tap_step;
     int64_t scale, offset, offset_step;
-    int64_t source, kernel;
+    int64_t source, kernel, result; /* sizes */
 };
 
 struct conv_grid {
