@@ -64,9 +64,11 @@ void lsi_on_finish(struct ls_machine *machine, const struct ls_event *event, int
         lsi_lose(machine, worker, "gave up");
         return;
     }
+    counts = lsi_event_current(machine, event, &worker);
+    if (!counts && machine->state != LS_ENDED && machine->state != LS_FAILED)
+        return; /* an older generation's end is not this one's */
     /* Whatever has become of the job, a worker that waits for its answer gets it. */
     lsi_act(machine, LS_ACTION_ACK_FINISH)->worker = worker->id;
-    counts = lsi_event_current(machine, event, &worker);
     worker->life = LSI_FINISHED;
     if (!counts)
         return;

@@ -23,7 +23,7 @@ static void enter(struct ls_machine *machine, const struct ls_step_report *repor
 {
     if (report->step <= machine->committed)
         return;
-    if (machine->committed > 0 && first <= machine->committed)
+    if (first <= machine->committed)
         first = machine->committed + 1;
     if (machine->has_range && first != machine->range_last + 1)
         lsi_ledger_flush(machine);

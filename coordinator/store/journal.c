@@ -111,6 +111,53 @@ free_old:
     return status;
 }
 
+static enum ls_status open_file(struct ls_journal *journal, struct ls_error *err)
+{
+    journal->fd = open(journal->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (journal->fd < 0)
+        return ls_error_set(err, LS_EIO, "cannot open the journal %s: %s", journal->path, strerror(errno));
+    if (flock(journal->fd, LOCK_EX | LOCK_NB) != 0)
+        return ls_error_set(err, LS_EBUSY, "the journal %s is in use by another coordinator", journal->path);
+    return LS_OK;
+}
+
+/* Keeps what a later run must know: which generations are used up, and how far the job had come. */
+static enum ls_status carry_over(struct ls_journal *journal, const struct ls_journal_state *state, struct ls_error *err)
+{
+    struct ls_record job = {.kind = LS_RECORD_JOB};
+    struct ls_record generation = {.kind = LS_RECORD_GENERATION, .generation = state->last_generation};
+    struct ls_record steps = {
+        .kind = LS_RECORD_STEPS, .generation = state->last_generation, .first = 1, .last = state->committed};
+    enum ls_status status;
+
+    (void)ls_str_into(job.fingerprint, sizeof job.fingerprint, state->fingerprint);
+    status = ls_journal_append(journal, &job, err);
+    if (status == LS_OK)
+        status = ls_journal_append(journal, &generation, err);
+    if (status == LS_OK && state->committed > 0)
+        status = ls_journal_append(journal, &steps, err);
+    return status == LS_OK ? ls_journal_sync(journal, err) : status;
+}
+
+/* The long file becomes PATH.1 in place of an older one, and a new one begins. */
+static enum ls_status rotate(struct ls_journal *journal, const struct ls_journal_state *state, struct ls_error *err)
+{
+    char *aside = ls_str_format("%s.1", journal->path);
+    enum ls_status status;
+
+    if (aside == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to open %s", journal->path);
+    status = ls_fs_rename(journal->path, aside, err);
+    ls_free(aside);
+    if (status != LS_OK)
+        return status;
+    (void)close(journal->fd);
+    status = open_file(journal, err);
+    if (status == LS_OK)
+        status = begin_file(journal, err);
+    return status == LS_OK ? carry_over(journal, state, err) : status;
+}
+
 enum ls_status ls_journal_open(const char *path, struct ls_journal **journal, struct ls_journal_state *state,
                                struct ls_error *err)
 {
@@ -121,24 +168,18 @@ enum ls_status ls_journal_open(const char *path, struct ls_journal **journal, st
         ls_free(made);
         return ls_error_set(err, LS_ENOMEM, "not enough memory to open %s", path);
     }
-    made->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (made->fd < 0) {
-        status = ls_error_set(err, LS_EIO, "cannot open the journal %s: %s", path, strerror(errno));
-        goto close_journal;
-    }
-    if (flock(made->fd, LOCK_EX | LOCK_NB) != 0) {
-        status = ls_error_set(err, LS_EBUSY, "the journal %s is in use by another coordinator", path);
-        goto close_journal;
-    }
     memset(state, 0, sizeof *state);
-    status = prepare(made, state, err);
-    if (status != LS_OK)
-        goto close_journal;
+    status = open_file(made, err);
+    if (status == LS_OK)
+        status = prepare(made, state, err);
+    if (status == LS_OK && state->good_bytes > LS_JOURNAL_ROTATE_BYTES)
+        status = rotate(made, state, err);
+    if (status != LS_OK) {
+        ls_journal_close(made);
+        return status;
+    }
     *journal = made;
     return LS_OK;
-close_journal:
-    ls_journal_close(made);
-    return status;
 }
 
 enum ls_status ls_journal_append(struct ls_journal *journal, const struct ls_record *record, struct ls_error *err)

@@ -15,6 +15,7 @@
 
 #define LS_JOURNAL_MAX_RECORD 65536
 #define LS_JOURNAL_MAX_BYTES (UINT64_C(1) << 30)
+#define LS_JOURNAL_ROTATE_BYTES (UINT64_C(16) << 20) /* a longer one becomes PATH.1 when it is opened again */
 #define LS_JOURNAL_MAX_MEMBERS 256
 
 enum ls_record_kind {
