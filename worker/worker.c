@@ -2,6 +2,7 @@
 /* One worker process from join to finish, see worker.h. */
 #include "worker/worker.h"
 
+#include "collective/transport/tcp/listen.h"
 #include "core/base/alloc.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
@@ -180,12 +181,16 @@ static enum ls_status join(struct worker *w, struct ls_error *err)
                                          .wanted_index = options->index,
                                          .connect_deadline_ms = 10000};
     bool needs_tcp = strcmp(options->job->transport, "auto") == 0 || strcmp(options->job->transport, "tcp") == 0;
-    enum ls_status status = LS_OK;
+    char host[256];
+    enum ls_status status;
 
+    (void)ls_str_into(host, sizeof host, options->coordinator);
+    if (strrchr(host, ':') != NULL)
+        *strrchr(host, ':') = '\0';
     memcpy(session.secret, options->secret, sizeof session.secret);
     status = ls_job_fingerprint(options->job, session.fingerprint, err);
     for (int i = 0; i < w->replica_count && status == LS_OK && needs_tcp; i++)
-        status = ls_tcp_listen(options->coordinator, &w->listeners[i], &session.listen_port[i], err);
+        status = ls_tcp_listen(host, &w->listeners[i], &session.listen_port[i], err);
     if (status == LS_OK)
         status = ls_session_open(&session, &w->assignment, &w->session, err);
     if (status == LS_OK)

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The listening socket that a member brings to a tcp group (ls_group_options.listener). */
+#ifndef LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_LISTEN_H
+#define LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_LISTEN_H
+
+#include "core/base/status.h"
+
+#include <stdint.h>
+
+/* Listens on any port of the address by which this machine reaches host (loopback stays loopback). *fd is returned;
+ * it ends with ls_tcp_unlisten, or with the group that takes it. LS_EIO names the host. */
+enum ls_status ls_tcp_listen(const char *host, int *fd, uint16_t *port, struct ls_error *err);
+/* Accepts -1. */
+void ls_tcp_unlisten(int fd);
+
+#endif
