@@ -74,6 +74,53 @@ Test(rows, operations_equal_the_reference)
     }
 }
 
+static struct ls_view widened(const struct ls_view *view)
+{
+    struct ls_view wide = lst_view_empty(view->dtype == LS_F32 ? LS_F64 : view->dtype, view->shape);
+
+    if (view->dtype != LS_F32)
+        memcpy(wide.data, view->data, ls_view_bytes(view));
+    for (int64_t i = 0; view->dtype == LS_F32 && i < ls_shape_count(&view->shape); i++)
+        ((double *)wide.data)[i] = (double)((float *)view->data)[i];
+    return wide;
+}
+
+/* The f64 forms (for tests of gradients) are near the f32 ones; hits are the same. */
+Test(rows, f64_forms_are_near)
+{
+    struct ls_shape rows = LS_SHAPE(7, 45);
+
+    for (int k = 0; k < ROW_CASES; k++) {
+        const struct row_case *c = &row_cases[k];
+        struct ls_view in[3], wide[3], out = lst_view_empty(c->out_dtype, shape_of(c->out, rows));
+        struct ls_view wide_out = lst_view_empty(c->out_dtype == LS_F32 ? LS_F64 : LS_I64, out.shape);
+        struct ls_op_attrs attrs = {.hit = {.threshold = 0.5f}};
+        struct ls_op_call call = {
+            .op = c->op, .attrs = &attrs, .in = in, .in_count = (int)strlen(c->in), .out = &out, .out_count = 1};
+
+        for (int i = 0; i < call.in_count; i++) {
+            in[i] = c->in[i] == 'l' ? some_labels(rows) : lst_view(LS_F32, shape_of(c->in[i], rows), LST_TAME);
+            wide[i] = widened(&in[i]);
+        }
+        cr_assert_eq(ls_device_run(lst_ref(), &call, NULL), LS_OK);
+        call.in = wide;
+        call.out = &wide_out;
+        cr_assert_eq(ls_device_run(lst_ref(), &call, NULL), LS_OK);
+        for (int64_t i = 0; i < ls_shape_count(&out.shape); i++) {
+            if (c->out_dtype == LS_I64)
+                cr_assert_eq(((int64_t *)out.data)[i], ((int64_t *)wide_out.data)[i], "%s", c->name);
+            else
+                cr_assert_float_eq(((float *)out.data)[i], ((double *)wide_out.data)[i], 2e-4, "%s", c->name);
+        }
+        for (int i = 0; i < call.in_count; i++) {
+            lst_view_free(&in[i]);
+            lst_view_free(&wide[i]);
+        }
+        lst_view_free(&out);
+        lst_view_free(&wide_out);
+    }
+}
+
 /* A label outside the classes is refused on every device, and the sentence names label, position and classes. */
 Test(rows, bad_labels_are_named)
 {
@@ -98,6 +145,8 @@ Test(rows, bad_labels_are_named)
         cr_assert(strstr(err.message, "position 47") && strstr(err.message, "10 classes"), "%s", err.message);
         lst_view_free(&out);
     }
+    for (int k = 0; k < 3; k++)
+        lst_view_free(&in[k]);
 }
 
 /* Softmax of a row is near the f64 softmax and sums to one; its loss is minus the log of the label's share. */
