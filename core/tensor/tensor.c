@@ -51,6 +51,10 @@ int64_t ls_shape_count(const struct ls_shape *shape)
     int64_t count = 1;
     int i;
 
+    /* Beside an empty dimension the others may be too large to multiply. */
+    for (i = 0; i < shape->rank; i++)
+        if (shape->dim[i] == 0)
+            return 0;
     for (i = 0; i < shape->rank; i++)
         count *= shape->dim[i];
     return count;
@@ -61,6 +65,7 @@ enum ls_status ls_shape_check(const struct ls_shape *shape, enum ls_dtype dtype,
 {
     size_t size = ls_dtype_size(dtype);
     int64_t bytes = (int64_t)size;
+    bool empty = false;
     char text[128];
     int i;
 
@@ -71,10 +76,10 @@ enum ls_status ls_shape_check(const struct ls_shape *shape, enum ls_dtype dtype,
     for (i = 0; i < shape->rank; i++) {
         if (shape->dim[i] < 0)
             return ls_error_set(err, LS_EINVAL, "dimension %d of shape %s is negative", i, ls_shape_text(shape, text));
+        empty = empty || shape->dim[i] == 0;
     }
-    /* An empty dimension counts as 1, so that no product of some of the dimensions overflows either. */
-    for (i = 0; i < shape->rank; i++) {
-        if (__builtin_mul_overflow(bytes, shape->dim[i] > 0 ? shape->dim[i] : 1, &bytes) || bytes > MAX_BYTES)
+    for (i = 0; i < shape->rank && !empty; i++) {
+        if (__builtin_mul_overflow(bytes, shape->dim[i], &bytes) || bytes > MAX_BYTES)
             return ls_error_set(err, LS_EINVAL, "shape %s of %s is too large", ls_shape_text(shape, text),
                                 ls_dtype_name(dtype));
     }
