@@ -13,33 +13,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_REPEATS 101
+
+/* Nanoseconds: of the processor for one thread, so that other programs disturb little; of the wall for several. */
+double bench_now_ns(int threads)
+{
+    struct timespec at;
+    if (threads > 1 || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at) != 0) {
+        return (double)ls_clock_now_ns();
+    }
+    return 1e9 * (double)at.tv_sec + (double)at.tv_nsec;
+}
 
 /* ---- peak ---- */
 
 typedef float wide __attribute__((vector_size(64)));
 typedef float narrow __attribute__((vector_size(32)));
 
-/* Twelve independent chains of fma, in registers. */
-#define STEP(n, fma_of) s##n = fma_of(s##n, x, x);
+/* Twelve independent chains of fma, in registers; the asm keeps them apart. */
+#define STEP(n, fma_of)        \
+    s##n = fma_of(s##n, x, x); \
+    __asm__ volatile("" : "+v"(s##n));
 #define DEFINE_PEAK(name, features, type, fma_of)                                                           \
     __attribute__((target(features), noinline)) static double name(void)                                    \
     {                                                                                                       \
         const int64_t rounds = 400000;                                                                      \
         type s0 = {0}, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0;     \
         type s10 = s0, s11 = s0, x = s0 + 0.5f;                                                             \
-        uint64_t begin = ls_clock_now_ns();                                                                 \
+        double begin = bench_now_ns(1);                                                                     \
         for (int64_t i = 0; i < rounds; i++) {                                                              \
             STEP(0, fma_of)                                                                                 \
             STEP(1, fma_of) STEP(2, fma_of) STEP(3, fma_of) STEP(4, fma_of) STEP(5, fma_of) STEP(6, fma_of) \
-                STEP(7, fma_of) STEP(8, fma_of) STEP(9, fma_of) STEP(10, fma_of)                            \
-                    STEP(11, fma_of) __asm__ volatile(""                                                    \
-                                                      : "+v"(x));                                           \
+                STEP(7, fma_of) STEP(8, fma_of) STEP(9, fma_of) STEP(10, fma_of) STEP(11, fma_of)           \
         }                                                                                                   \
-        type total = s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11;                           \
-        __asm__ volatile("" : : "v"(total));                                                                \
-        return 24.0 * (double)rounds * sizeof(type) / 4.0 / (double)(ls_clock_now_ns() - begin);            \
+        return 24.0 * (double)rounds * sizeof(type) / 4.0 / (bench_now_ns(1) - begin);                      \
     }
 
 #if defined(__x86_64__)
@@ -120,12 +129,28 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
+static const char *op_name(enum ls_op op)
+{
+    switch (op) {
+    case LS_OP_CONV2D:
+        return "forward";
+    case LS_OP_CONV2D_XGRAD:
+        return "xgrad";
+    case LS_OP_CONV2D_WGRAD:
+        return "wgrad";
+    case LS_OP_MAX_POOL2D:
+        return "max";
+    default:
+        return "max grad";
+    }
+}
+
 struct bench {
     struct ls_device *device;
     int repeats;
 };
 
-/* Runs the call in turns with the peak and a rival; work in floating-point operations, or bytes where bytes is set. */
+/* Runs the call in turns with the peak and a rival; work in floating-point operations (pooling: bytes). */
 static void measure(const struct bench *bench, const char *name, struct ls_op_call *call, double work,
                     struct bench_rival *rival)
 {
@@ -135,13 +160,13 @@ static void measure(const struct bench *bench, const char *name, struct ls_op_ca
     for (int i = -1; i < bench->repeats; i++) {
         struct ls_error err = LS_ERROR_INIT;
         double top = peak(ls_device_name(bench->device));
-        uint64_t begin = ls_clock_now_ns();
+        double begin = bench_now_ns(ls_device_threads(bench->device));
         if (ls_device_run(bench->device, call, &err) != LS_OK) {
             fprintf(stderr, "bench_conv: %s\n", err.message);
             exit(1);
         }
-        double ns = (double)(ls_clock_now_ns() - begin);
-        double rival_ns = rival != NULL ? bench_rival_run(rival) : 0.0;
+        double ns = bench_now_ns(ls_device_threads(bench->device)) - begin;
+        double rival_ns = rival != NULL ? bench_rival_run(rival, ls_device_threads(bench->device)) : 0.0;
         if (i >= 0) {
             speed[i] = work / ns;
             share[i] = 100.0 * work / ns / top / ls_device_threads(bench->device);
@@ -149,14 +174,14 @@ static void measure(const struct bench *bench, const char *name, struct ls_op_ca
         }
     }
     double middle = median(speed, bench->repeats);
-    printf("%-16s %-8s %8.2f %7.1f..%-7.1f %6.1f", name,
-           call->op == LS_OP_CONV2D         ? "forward"
-           : call->op == LS_OP_CONV2D_XGRAD ? "xgrad"
-           : call->op == LS_OP_CONV2D_WGRAD ? "wgrad"
-           : call->op == LS_OP_MAX_POOL2D   ? "max"
-                                            : "max grad",
-           middle, speed[0], speed[bench->repeats - 1], median(share, bench->repeats));
-    printf(rival != NULL ? " %8.1f\n" : "\n", median(other, bench->repeats));
+    printf("%-16s %-8s %8.1f %7.1f..%-7.1f", name, op_name(call->op), middle, speed[0], speed[bench->repeats - 1]);
+    if (call->op < LS_OP_MAX_POOL2D) {
+        printf(" %6.1f", median(share, bench->repeats));
+    }
+    if (rival != NULL) {
+        printf(" %8.1f", median(other, bench->repeats));
+    }
+    printf("\n");
     fflush(stdout);
     ls_free(call->workspace);
 }
@@ -239,6 +264,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_conv: %s\n", err.message);
         return 1;
     }
+    bench_rival_threads(options.threads);
     printf("%s, %d threads, %d repeats; peak of one core %.0f GF/s\n", ls_device_name(bench.device), options.threads,
            bench.repeats, peak(ls_device_name(bench.device)));
     printf("%-16s %-8s %8s %16s %6s %s\n", "layer", "op", "GF/s", "range", "% peak", bench_rival_name());

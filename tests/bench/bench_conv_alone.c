@@ -9,6 +9,11 @@ const char *bench_rival_name(void)
     return "";
 }
 
+void bench_rival_threads(int threads)
+{
+    (void)threads;
+}
+
 struct bench_rival *bench_rival_create(const struct bench_conv *layer, int op)
 {
     (void)layer;
@@ -16,9 +21,10 @@ struct bench_rival *bench_rival_create(const struct bench_conv *layer, int op)
     return NULL;
 }
 
-double bench_rival_run(struct bench_rival *rival)
+double bench_rival_run(struct bench_rival *rival, int threads)
 {
     (void)rival;
+    (void)threads;
     return 0.0;
 }
 
