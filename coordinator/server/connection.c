@@ -135,13 +135,29 @@ static void on_close(void *state, enum ls_status status, const char *reason)
     lsi_schedule(server);
 }
 
+/* A flood of half-open connections may not keep a worker out, which needs one round trip only. */
+static void make_room(struct ls_server *server)
+{
+    struct lsi_connection *oldest = NULL;
+
+    if (server->stranger_count < LSI_STRANGERS)
+        return;
+    for (struct lsi_connection *c = server->connections; c != NULL; c = c->next) {
+        if (stranger(c))
+            oldest = c; /* the list begins with the newest */
+    }
+    lsi_connection_drop(oldest, "too many connections wait to join", false);
+    lsi_connections_sweep(server);
+}
+
 void lsi_connection_accept(void *state, struct ls_stream *stream)
 {
     static const struct ls_stream_handlers handlers = {.on_data = on_data, .on_close = on_close};
     struct ls_server *server = state;
     struct lsi_connection *connection = NULL;
 
-    if (server->stranger_count < LSI_STRANGERS && !server->over)
+    make_room(server);
+    if (!server->over)
         connection = ls_alloc_zeroed(1, sizeof *connection);
     if (connection == NULL) {
         ls_stream_close(stream);

@@ -13,7 +13,7 @@
 
 #define LSI_AUTH_MS 5000    /* a connection must have proved the secret by then */
 #define LSI_AUTH_BYTES 4096 /* and sent no more than this */
-#define LSI_STRANGERS 64    /* connections that have not joined, at once */
+#define LSI_STRANGERS 256   /* connections that have not joined, at once; the oldest gives way */
 #define LSI_STOP_MS 60000   /* an orderly stop, checkpoint included */
 #define LSI_LEAVE_MS 2000   /* after the end: workers close their connections */
 #define LSI_KILL_MS 3000    /* between SIGTERM and SIGKILL */

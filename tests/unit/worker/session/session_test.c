@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server in a thread and sessions in others, over 127.0.0.1: the whole control path in one process. */
 #include "coordinator/server/server.h"
+#include "coordinator/store/journal.h"
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/fs.h"
 #include "core/base/str.h"
 #include "worker/session/session.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -571,6 +575,85 @@ Test(server, cuts_off_a_stranger)
     cr_expect_str_eq(strstr(host.log, "GET") == NULL ? "" : host.log, "", "a stranger's words are in the log");
     ls_session_close(peer->session);
     host_close(&host);
+}
+
+/* Whoever connects and says nothing is cut off by the clock; a crowd of them do not keep a worker out. */
+Test(server, cuts_off_the_silent)
+{
+    struct host host = {0};
+    struct peer peer[1] = {0};
+    static int silent[300];
+    char answer[1];
+
+    host_open(&host, 1);
+    host_run(&host);
+    for (int i = 0; i < 300; i++)
+        silent[i] = connect_raw(&host);
+    peers_open(peer, 1, &host);
+    cr_expect_leq(recv(silent[0], answer, 1, 0), 0, "the oldest should have given way");
+    cr_expect_leq(recv(silent[299], answer, 1, 0), 0);
+    cr_expect(errno != EAGAIN, "the newest was not cut off in time");
+    cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
+    host_join(&host);
+    cr_expect_eq(host.status, LS_OK);
+    ls_session_close(peer->session);
+    host_close(&host);
+}
+
+/* With a directory there is a journal: the next coordinator goes on with the next generation. */
+Test(server, goes_on_with_the_next_generation)
+{
+    char directory[64] = "/tmp/lockstep-test-XXXXXX";
+
+    cr_assert_not_null(mkdtemp(directory));
+    for (uint64_t run = 1; run <= 3; run++) {
+        struct host host = {.options.directory = directory};
+        struct peer peer[1] = {0};
+        struct ls_step_report report = {.step = 5, .fingerprint = run};
+
+        host_open(&host, 1);
+        host_run(&host);
+        peers_open(peer, 1, &host);
+        cr_expect_eq(peer->assignment.generation, run);
+        ls_session_report_step(peer->session, &report);
+        ls_session_report_checkpoint(peer->session, 5, "/out/step-5");
+        cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
+        host_join(&host);
+        ls_session_close(peer->session);
+        host_close(&host);
+    }
+    cr_expect_eq(ls_fs_remove(directory, NULL), LS_OK);
+}
+
+/* The journal of a finished job tells its steps, its checkpoint and its end. */
+Test(server, keeps_a_journal)
+{
+    char directory[64] = "/tmp/lockstep-test-XXXXXX", path[96];
+    struct host host = {.options.directory = directory};
+    struct peer peer[1] = {0};
+    struct ls_step_report report = {.step = 5, .fingerprint = 9};
+    struct ls_journal_state state;
+    struct ls_buf bytes = {0};
+
+    cr_assert_not_null(mkdtemp(directory));
+    host_open(&host, 1);
+    host_run(&host);
+    peers_open(peer, 1, &host);
+    ls_session_report_step(peer->session, &report);
+    ls_session_report_checkpoint(peer->session, 5, "/out/step-5");
+    cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
+    host_join(&host);
+    ls_session_close(peer->session);
+    host_close(&host);
+    (void)snprintf(path, sizeof path, "%s/journal", directory);
+    cr_assert_eq(ls_fs_read(path, 1 << 20, &bytes, NULL), LS_OK);
+    cr_assert_eq(ls_journal_replay(bytes.data, bytes.length, &state), LS_OK);
+    cr_expect_eq(state.good_bytes, bytes.length);
+    cr_expect_eq(state.committed, 5);
+    cr_expect_eq(state.checkpoint_step, 5);
+    cr_expect(state.ended);
+    ls_buf_deinit(&bytes);
+    (void)ls_fs_remove(directory, NULL);
 }
 
 /* The rendezvous directory is private, and gone afterwards. */
