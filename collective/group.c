@@ -11,6 +11,7 @@ static const struct ls_provider_ops *const providers[] = {
     &lsi_self_provider,
     &lsi_shm_provider,
     &lsi_tcp_provider,
+    &lsi_mpi_provider,
 };
 
 static const struct ls_provider_ops *find_provider(const char *name)

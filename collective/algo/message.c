@@ -195,13 +195,16 @@ enum ls_status lsi_message_progress(void *state, struct ls_request *request, str
     }
     for (int pass = 0; status == LS_OK && pass < 2; pass++) {
         int culprit = m->group->waits_for;
-        status = m->ops->poll(m->links, &culprit, err);
-        if (status != LS_OK) {
-            m->group->waits_for = culprit;
-            break;
-        }
+        enum ls_status polled = m->ops->poll(m->links, &culprit, err);
         count_progress(m);
-        status = advance(m, request, err);
+        /* What has come completely is completed, even where a peer was lost meanwhile. */
+        status = advance(m, request, polled == LS_OK ? err : NULL);
+        if (status == LS_OK)
+            break;
+        if (polled != LS_OK) {
+            m->group->waits_for = culprit;
+            return polled;
+        }
         if (status != LS_EAGAIN)
             break;
         /* What advance has just posted goes out at once. */

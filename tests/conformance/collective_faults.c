@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective_faults PROVIDER [CASE]: what a group does when a member dies, stops, differs or never comes.
+ * conformance_collective_faults PROVIDER [CASE] (mpirun: mpi launched): what a group does when a member dies, stops, differs or never comes.
  * Every case ends by itself; each checks the status, the name in the sentence and the time it took.
  */
 #include "tests/conformance/team.h"
@@ -323,9 +323,35 @@ static const struct {
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
 };
 
+/* The cases in which no member dies, for processes that mpirun started. */
+static int launched_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int64_t count = 10;
+    int failures;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
+    if (rank == 1)
+        ls_group_abort(group, "the operator said so");
+    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
+    ls_group_destroy(group);
+    team->generation++;
+    return failures + mismatch_member(team, rank, &count);
+}
+
 int main(int argc, char **argv)
 {
     int failures = 0;
+
+    if (argc > 2 && strcmp(argv[2], "launched") == 0) {
+        struct team team = {.provider = argv[1]};
+        return team_run_launched(&team, 1, launched_member, NULL) != 0;
+    }
 
     if (argc < 2) {
         fprintf(stderr, "usage: %s PROVIDER [CASE]\n", argv[0]);

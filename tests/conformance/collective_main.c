@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS]]: forms a group and runs the suite in every
- * member.
+ * member. `mpirun -n N conformance_collective mpi launched REPLICAS [SEED [ROUNDS]]`: mpirun starts the processes.
  */
 #include "tests/conformance/collective_suite.h"
 #include "tests/conformance/team.h"
@@ -46,6 +46,11 @@ int main(int argc, char **argv)
     }
     suite.seed = (uint64_t)number(argc > 4 ? argv[4] : NULL, 1);
     suite.rounds = number(argc > 5 ? argv[5] : NULL, 60);
+    if (strcmp(argv[2], "launched") == 0) {
+        memset(&team, 0, sizeof team);
+        team.provider = argv[1];
+        return team_run_launched(&team, number(argv[3], 1), run_member, &suite) != 0;
+    }
     if (!team_init(&team, argv[1], number(argv[3], 2)))
         return 2;
     failures = strcmp(argv[2], "threads") == 0 ? team_run_threads(&team, run_member, &suite)

@@ -2,6 +2,7 @@
 /* See team.h. Children die with the program. */
 #include "tests/conformance/team.h"
 
+#include "collective/provider/mpi/launch.h"
 #include "core/base/str.h"
 
 #include <arpa/inet.h>
@@ -105,21 +106,48 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-int team_run_threads(struct team *team, team_member function, void *argument)
+static int run_some(struct team *team, int first, int count, team_member function, void *argument)
 {
     pthread_t threads[LS_MAX_MEMBERS];
     struct job jobs[LS_MAX_MEMBERS];
     int failures = 0;
 
-    for (int r = 0; r < team->world; r++) {
-        jobs[r] = (struct job){team, r, function, argument, 0};
+    for (int r = 0; r < count; r++) {
+        jobs[r] = (struct job){team, first + r, function, argument, 0};
         if (pthread_create(&threads[r], NULL, thread_main, &jobs[r]) != 0)
             abort();
     }
-    for (int r = 0; r < team->world; r++) {
+    for (int r = 0; r < count; r++) {
         pthread_join(threads[r], NULL);
         failures += jobs[r].result != 0;
     }
+    return failures;
+}
+
+int team_run_threads(struct team *team, team_member function, void *argument)
+{
+    return run_some(team, 0, team->world, function, argument);
+}
+
+int team_run_launched(struct team *team, int replicas, team_member function, void *argument)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    int processes;
+    int process;
+
+    if (ls_mpi_launch_open(&process, &processes, &err) != LS_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    team->world = processes * replicas;
+    team->form_deadline_ms = 20000;
+    team->wait_deadline_ms = 60000;
+    for (int r = 0; r < team->world; r++) {
+        team->members[r] = (struct ls_member){.worker = 100 + (uint64_t)(r / replicas), .replica = r % replicas};
+        team->listeners[r] = -1;
+    }
+    int failures = run_some(team, process * replicas, replicas, function, argument);
+    ls_mpi_finalize(failures != 0);
     return failures;
 }
 

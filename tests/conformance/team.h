@@ -32,6 +32,8 @@ struct ls_group *team_join(struct team *team, int rank);
 /* Runs the function in `world` threads, or processes; returns how many failed. */
 int team_run_threads(struct team *team, team_member function, void *argument);
 int team_run_processes(struct team *team, team_member function, void *argument);
+/* mpirun started this process: `replicas` threads a process are the members, and the team is made for them. */
+int team_run_launched(struct team *team, int replicas, team_member function, void *argument);
 /* One process; the caller waits for it. */
 pid_t team_spawn(struct team *team, int rank, team_member function, void *argument);
 

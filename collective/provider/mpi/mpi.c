@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider "mpi": the message engine over MPI_Isend and MPI_Irecv of the plug-in. The k-th different worker among
+ * the members is process k of the launch; replicas of one worker are told apart by tags. One mpirun is one gang: a
+ * process that dies takes the launch with it (mpirun ends the others), an abort is told to all members.
+ */
+#include "collective/algo/message.h"
+#include "collective/provider/mpi/mpi_internal.h"
+
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define MOST_BYTES ((size_t)1 << 30)
+#define MOST_REPLICAS 16
+#define YIELD_ROUNDS 4000
+
+struct mpi_item {
+    struct ls_mpi_handle handle;
+    bool last; /* of its message: messages beyond 1 GiB go in several */
+};
+
+struct mpi_queue {
+    struct mpi_item *items;
+    size_t capacity;
+    size_t first;
+    size_t count;
+};
+
+struct mpi_peer {
+    int process;
+    int replica;
+    struct mpi_queue out;
+    struct mpi_queue in;
+};
+
+/* The word that ends a group. */
+struct mpi_word {
+    int32_t status;
+    int32_t culprit;
+    char reason[400];
+};
+
+struct mpi_greeting {
+    uint64_t generation;
+    uint64_t worker;
+    uint64_t incarnation;
+};
+
+struct mpi {
+    struct ls_group *group;
+    const struct ls_mpi_plugin *plugin;
+    struct mpi_peer *peers;
+    struct lsi_link *links;
+    struct ls_mpi_handle alarm;
+    bool alarm_posted;
+    bool has_heard;
+    struct mpi_word heard;
+    struct mpi_word said;
+    _Atomic int has_said;
+};
+
+/* Of messages from one member to another; at most the 32,767 that every MPI allows. */
+static int tag_of(const struct mpi *mpi, int from_replica, int to_replica)
+{
+    return (int)((mpi->group->generation & 0x7f) << 8) | from_replica << 4 | to_replica;
+}
+
+static enum ls_status failed(const struct mpi *mpi, int code, int peer, struct ls_error *err)
+{
+    char text[256];
+    char who[128];
+
+    mpi->plugin->text(code, text, sizeof text);
+    return ls_error_set(err, LS_EPEER, "MPI lost %s: %s", lsi_member_text(mpi->group, peer, who), text);
+}
+
+static struct mpi_item *push(struct mpi_queue *queue)
+{
+    if (queue->count == queue->capacity) {
+        size_t capacity = queue->capacity == 0 ? 32 : 2 * queue->capacity;
+        struct mpi_item *items = ls_alloc_zeroed(capacity, sizeof *items);
+        if (items == NULL)
+            return NULL;
+        for (size_t i = 0; i < queue->count; i++)
+            items[i] = queue->items[(queue->first + i) % queue->capacity];
+        ls_free(queue->items);
+        queue->items = items;
+        queue->capacity = capacity;
+        queue->first = 0;
+    }
+    return &queue->items[(queue->first + queue->count++) % queue->capacity];
+}
+
+static enum ls_status post(struct mpi *mpi, int peer, void *data, size_t bytes, bool sends, struct ls_error *err)
+{
+    struct mpi_peer *to = &mpi->peers[peer];
+    int own = mpi->peers[mpi->group->rank].replica;
+
+    for (size_t done = 0; done < bytes; done += MOST_BYTES) {
+        size_t n = bytes - done < MOST_BYTES ? bytes - done : MOST_BYTES;
+        uint8_t *at = (uint8_t *)data + done;
+        struct mpi_item *item = push(sends ? &to->out : &to->in);
+        if (item == NULL)
+            return ls_error_set(err, LS_ENOMEM, "no memory for another message");
+        item->last = done + n == bytes;
+        int code =
+            sends ? mpi->plugin->send(LS_MPI_DATA, at, n, to->process, tag_of(mpi, own, to->replica), &item->handle)
+                  : mpi->plugin->receive(LS_MPI_DATA, at, n, to->process, tag_of(mpi, to->replica, own), &item->handle);
+        if (code != 0)
+            return failed(mpi, code, peer, err);
+    }
+    return LS_OK;
+}
+
+static enum ls_status mpi_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
+{
+    struct mpi *mpi = state;
+
+    mpi->links[peer].sends_posted++;
+    return post(mpi, peer, (void *)(uintptr_t)data, bytes, true, err);
+}
+
+static enum ls_status mpi_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
+{
+    struct mpi *mpi = state;
+
+    mpi->links[peer].receives_posted++;
+    return post(mpi, peer, data, bytes, false, err);
+}
+
+/* Takes finished messages off the front of a queue. */
+static int reap(const struct mpi *mpi, struct mpi_queue *queue, uint64_t *done_count)
+{
+    while (queue->count > 0) {
+        struct mpi_item *item = &queue->items[queue->first];
+        int done = 0;
+        int code = mpi->plugin->test(&item->handle, &done);
+        if (code != 0 || !done)
+            return code;
+        *done_count += item->last;
+        queue->first = (queue->first + 1) % queue->capacity;
+        queue->count--;
+    }
+    return 0;
+}
+
+static enum ls_status listen_for_words(struct mpi *mpi)
+{
+    int tag = tag_of(mpi, 0, mpi->peers[mpi->group->rank].replica);
+
+    mpi->alarm_posted = mpi->plugin->receive(LS_MPI_ALARM, &mpi->heard, sizeof mpi->heard, -1, tag, &mpi->alarm) == 0;
+    return mpi->alarm_posted ? LS_OK : LS_EPEER;
+}
+
+/* A member ended the group. */
+static enum ls_status hear(struct mpi *mpi, int *culprit, struct ls_error *err)
+{
+    int done = 0;
+
+    if (!mpi->has_heard && (!mpi->alarm_posted || mpi->plugin->test(&mpi->alarm, &done) != 0 || !done))
+        return LS_OK;
+    mpi->alarm_posted = false;
+    mpi->has_heard = true;
+    mpi->heard.reason[sizeof mpi->heard.reason - 1] = '\0';
+    *culprit = mpi->heard.culprit >= 0 && mpi->heard.culprit < mpi->group->world ? mpi->heard.culprit : -1;
+    if (mpi->heard.status >= 0 || mpi->heard.status < LS_EAGAIN)
+        mpi->heard.status = LS_EPEER;
+    return ls_error_set(err, (enum ls_status)mpi->heard.status, "%s", mpi->heard.reason);
+}
+
+static enum ls_status mpi_poll(void *state, int *culprit, struct ls_error *err)
+{
+    struct mpi *mpi = state;
+
+    for (int r = 0; r < mpi->group->world; r++) {
+        int code = reap(mpi, &mpi->peers[r].out, &mpi->links[r].sends_done);
+        if (code == 0)
+            code = reap(mpi, &mpi->peers[r].in, &mpi->links[r].receives_done);
+        if (code != 0) {
+            *culprit = r;
+            return failed(mpi, code, r, err);
+        }
+    }
+    return hear(mpi, culprit, err);
+}
+
+/* MPI moves bytes inside its calls only: a sleep is short. */
+static bool mpi_idle(void *state, int round)
+{
+    struct timespec pause = {0, 50000};
+
+    (void)state;
+    if (round < YIELD_ROUNDS) {
+        if (round > 20)
+            (void)sched_yield();
+        return false;
+    }
+    (void)nanosleep(&pause, NULL);
+    return true;
+}
+
+static void say_end(struct mpi *mpi)
+{
+    int nobody = 0;
+
+    if (!atomic_compare_exchange_strong(&mpi->has_said, &nobody, 1))
+        return;
+    mpi->said.status = mpi->group->end.status;
+    mpi->said.culprit = mpi->group->end.culprit;
+    memcpy(mpi->said.reason, mpi->group->end.reason, sizeof mpi->said.reason);
+    for (int r = 0; r < mpi->group->world; r++) {
+        struct ls_mpi_handle handle;
+        struct mpi_peer *to = &mpi->peers[r];
+        if (r != mpi->group->rank && mpi->plugin->send(LS_MPI_ALARM, &mpi->said, sizeof mpi->said, to->process,
+                                                       tag_of(mpi, 0, to->replica), &handle) == 0)
+            mpi->plugin->forget_send(&handle);
+    }
+}
+
+/* From any thread where MPI allows it; otherwise the group's own thread tells the peers when it ends the group. */
+static void mpi_abort(void *state)
+{
+    struct mpi *mpi = state;
+
+    (void)lsi_group_end_error(mpi->group, NULL);
+    if (mpi_launch_get()->any_thread)
+        say_end(mpi);
+}
+
+static void drop(const struct mpi *mpi, struct mpi_queue *queue, bool sends)
+{
+    for (size_t i = 0; i < queue->count; i++) {
+        struct ls_mpi_handle *handle = &queue->items[(queue->first + i) % queue->capacity].handle;
+        if (sends)
+            mpi->plugin->forget_send(handle);
+        else
+            mpi->plugin->cancel_receive(handle);
+    }
+    ls_free(queue->items);
+}
+
+static void mpi_destroy(void *state)
+{
+    struct mpi *mpi = state;
+
+    if (atomic_load(&mpi->group->end_state) != 0)
+        say_end(mpi);
+    if (mpi->alarm_posted)
+        mpi->plugin->cancel_receive(&mpi->alarm);
+    for (int r = 0; mpi->peers != NULL && r < mpi->group->world; r++) {
+        drop(mpi, &mpi->peers[r].out, true);
+        drop(mpi, &mpi->peers[r].in, false);
+    }
+    ls_free(mpi->peers);
+    ls_free(mpi->links);
+    /* What was said may still be read by MPI. */
+    if (atomic_load(&mpi->has_said) == 0)
+        ls_free(mpi);
+}
+
+static const struct lsi_links_ops links_ops = {
+    .send = mpi_send,
+    .receive = mpi_receive,
+    .poll = mpi_poll,
+    .idle = mpi_idle,
+    .abort = mpi_abort,
+    .destroy = mpi_destroy,
+};
+
+/* Process and replica of each member. */
+static enum ls_status place_members(struct mpi *mpi, struct ls_error *err)
+{
+    const struct mpi_launch *launch = mpi_launch_get();
+    const struct ls_group *group = mpi->group;
+    int processes = 0;
+
+    for (int r = 0; r < group->world; r++) {
+        struct mpi_peer *peer = &mpi->peers[r];
+        peer->process = -1;
+        for (int i = 0; i < r; i++)
+            if (group->members[i].worker == group->members[r].worker) {
+                peer->process = mpi->peers[i].process;
+                peer->replica = mpi->peers[i].replica + 1;
+            }
+        if (peer->process < 0)
+            peer->process = processes++;
+        if (peer->replica >= MOST_REPLICAS)
+            return ls_error_set(err, LS_EUNSUPPORTED, "over MPI a worker has at most %d replicas", MOST_REPLICAS);
+        if (peer->replica > 0 && !launch->any_thread)
+            return ls_error_set(err, LS_EUNSUPPORTED,
+                                "this MPI library allows one thread at a time; run with one "
+                                "replica a worker");
+    }
+    if (processes != launch->world || mpi->peers[group->rank].process != launch->rank)
+        return ls_error_set(err, LS_EINVAL,
+                            "the group has %d workers and rank %d would be process %d, but MPI started "
+                            "%d processes and this is number %d",
+                            processes, group->rank, mpi->peers[group->rank].process, launch->world, launch->rank);
+    return LS_OK;
+}
+
+static bool greeted(struct mpi *mpi, bool *here)
+{
+    bool all = true;
+
+    for (int r = 0; r < mpi->group->world; r++) {
+        here[r] = mpi->links[r].receives_done == mpi->links[r].receives_posted;
+        all = all && here[r] && mpi->links[r].sends_done == mpi->links[r].sends_posted;
+    }
+    return all;
+}
+
+static enum ls_status check_greetings(const struct mpi *mpi, const struct mpi_greeting *theirs, struct ls_error *err)
+{
+    char who[128];
+
+    for (int r = 0; r < mpi->group->world; r++) {
+        const struct ls_member *member = &mpi->group->members[r];
+        if (r != mpi->group->rank &&
+            (theirs[r].generation != mpi->group->generation || theirs[r].worker != member->worker ||
+             theirs[r].incarnation != member->incarnation))
+            return ls_error_set(err, LS_EDIVERGED, "%s says it is worker %llu of generation %llu",
+                                lsi_member_text(mpi->group, r, who), (unsigned long long)theirs[r].worker,
+                                (unsigned long long)theirs[r].generation);
+    }
+    return LS_OK;
+}
+
+/* Everybody tells everybody who it is. greetings: room for world + 1. */
+static enum ls_status greet(struct mpi *mpi, const struct ls_group_options *options, struct mpi_greeting *greetings,
+                            struct ls_error *err)
+{
+    struct ls_group *group = mpi->group;
+    uint64_t deadline = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u;
+    const struct ls_member *self = &group->members[group->rank];
+    bool here[LS_MAX_MEMBERS];
+    enum ls_status status = LS_OK;
+    int culprit;
+
+    greetings[group->world] = (struct mpi_greeting){group->generation, self->worker, self->incarnation};
+    for (int r = 0; r < group->world && status == LS_OK; r++) {
+        if (r == group->rank)
+            continue;
+        status = mpi_receive(mpi, r, &greetings[r], sizeof greetings[r], err);
+        if (status == LS_OK)
+            status = mpi_send(mpi, r, &greetings[group->world], sizeof greetings[0], err);
+    }
+    for (int round = 0; status == LS_OK; round++) {
+        status = mpi_poll(mpi, &culprit, err);
+        if (status == LS_OK && greeted(mpi, here))
+            return check_greetings(mpi, greetings, err);
+        if (status == LS_OK && ls_clock_now_ns() > deadline)
+            return lsi_missing(group, here, options->form_deadline_ms, err);
+        (void)mpi_idle(mpi, round);
+    }
+    return status;
+}
+
+static enum ls_status form(struct mpi *mpi, const struct ls_group_options *options, struct ls_error *err)
+{
+    size_t world = (size_t)mpi->group->world;
+    struct mpi_greeting *greetings = ls_alloc_zeroed(world + 1, sizeof *greetings);
+    enum ls_status status;
+
+    mpi->peers = ls_alloc_zeroed(world, sizeof mpi->peers[0]);
+    mpi->links = ls_alloc_zeroed(world, sizeof mpi->links[0]);
+    if (greetings == NULL || mpi->peers == NULL || mpi->links == NULL)
+        status = ls_error_set(err, LS_ENOMEM, "no memory for a group of %zu", world);
+    else
+        status = place_members(mpi, err);
+    if (status == LS_OK)
+        status = listen_for_words(mpi);
+    if (status == LS_OK)
+        status = greet(mpi, options, greetings, err);
+    /* A greeting that is still under way holds the memory; the launch is over then. */
+    if (status == LS_OK)
+        ls_free(greetings);
+    return status;
+}
+
+static enum ls_status mpi_create(const struct ls_group_options *options, struct ls_group *group, void **state,
+                                 struct ls_error *err)
+{
+    const struct mpi_launch *launch = mpi_launch_get();
+    struct lsi_message *message;
+    struct mpi *mpi;
+    enum ls_status status;
+
+    if (launch->plugin == NULL)
+        return ls_error_set(err, LS_EUNSUPPORTED, "the transport 'mpi' needs processes that mpirun started");
+    mpi = ls_alloc_zeroed(1, sizeof *mpi);
+    if (mpi == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    mpi->group = group;
+    mpi->plugin = launch->plugin;
+    status = form(mpi, options, err);
+    if (status != LS_OK) {
+        mpi_destroy(mpi);
+        return status;
+    }
+    status = lsi_message_create(group, &links_ops, mpi, mpi->links, &message, err);
+    if (status == LS_OK)
+        *state = message;
+    return status;
+}
+
+const struct ls_provider_ops lsi_mpi_provider = {
+    .size = sizeof(struct ls_provider_ops),
+    .abi = LSI_PROVIDER_ABI,
+    .name = "mpi",
+    .create = mpi_create,
+    .publish = lsi_message_publish,
+    .progress = lsi_message_progress,
+    .idle = lsi_message_idle,
+    .abort = lsi_message_abort,
+    .destroy = lsi_message_destroy,
+};
