@@ -61,7 +61,8 @@ static enum ls_status run_json(char *const *argv, json_t **json, struct ls_error
 static enum ls_status run_ours(struct bench *b, double *samples_per_s, struct ls_error *err)
 {
     char workers[32], steps[32];
-    char *argv[] = {"/proc/self/exe", "train", b->job, workers, steps, "--json", "--quiet", NULL};
+    char *argv[] = {"/proc/self/exe", "train",       b->job,   workers,   steps,
+                    "--fresh",        "--overwrite", "--json", "--quiet", NULL};
     json_t *json = NULL;
     enum ls_status status;
 
