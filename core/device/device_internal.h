@@ -8,7 +8,7 @@
 /* ---- threads.c: the threads of one device ---- */
 struct lsi_pool;
 
-/* `threads` - 1 threads that wait for work, the caller being the first. Returned; ends with lsi_pool_destroy. */
+/* `threads` - 1 threads that wait for work; the caller is one more. Returned; ends with lsi_pool_destroy. */
 enum ls_status lsi_pool_create(int threads, struct lsi_pool **pool, struct ls_error *err);
 void lsi_pool_destroy(struct lsi_pool *pool);
 int lsi_pool_threads(const struct lsi_pool *pool);

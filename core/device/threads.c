@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The threads of one device. They stay for its life, spin for some microseconds after each piece of work and then
- * sleep. One word tells them of new work: a counter and the number of parts, so that a thread without a part never
- * looks at anything else. A device that is busy (or asked from inside a part) runs the work in the calling thread.
+ * sleep. Work is cut into parts; whoever is awake claims the next one, so that the caller does everything itself where
+ * the others do not come up in time. One word says which parts are left, and of which work. A device that is busy (or
+ * asked from inside a part) runs the work in the calling thread.
  */
 #include "core/device/device_internal.h"
 
@@ -19,7 +20,12 @@
 
 /* About 30 us on the processors of 2024: longer than the gap between two ops, shorter than anyone minds. */
 #define SPINS 1500
-#define PARTS_BITS 16
+
+/* The word: a counter of works, the parts of this one, and the next part that nobody has claimed. */
+#define WORD(counter, parts, next) ((uint64_t)(counter) << 32 | (uint64_t)(parts) << 16 | (uint64_t)(next))
+#define COUNTER_OF(word) ((uint32_t)((word) >> 32))
+#define PARTS_OF(word) ((int)((word) >> 16 & 0xffff))
+#define NEXT_OF(word) ((int)((word)&0xffff))
 
 struct lsi_pool {
     int threads;
@@ -27,21 +33,17 @@ struct lsi_pool {
     int spins;
     pthread_t *ids;
     atomic_flag busy;
-    _Atomic uint64_t work; /* counter << PARTS_BITS | parts; parts 0: end */
-    _Atomic int pending;   /* parts of the other threads still running */
+    _Atomic uint64_t word;
+    _Atomic int pending; /* parts that have not ended */
+    _Atomic int ending;  /* the device closes */
     _Atomic int sleepers;
     _Atomic int caller_sleeps;
     pthread_mutex_t mutex;
     pthread_cond_t wake, done;
-    /* The work: written before `work` changes, constant until pending is 0. */
+    /* The work: written before `word` offers it, constant until pending is 0. */
     lsi_range_fn fn;
     void *state;
     int64_t count, grain;
-};
-
-struct member {
-    struct lsi_pool *pool;
-    int index;
 };
 
 void lsi_float_mode_set(void)
@@ -76,25 +78,29 @@ static void run_part(const struct lsi_pool *pool, int parts, int index)
     pool->fn(pool->state, begin, end < pool->count ? end : pool->count, index);
 }
 
-/* The next value of `work` that differs from `seen`. */
-static uint64_t await_work(struct lsi_pool *pool, uint64_t seen)
+static bool has_news(struct lsi_pool *pool)
 {
-    uint64_t now;
+    uint64_t word = atomic_load(&pool->word);
+
+    return NEXT_OF(word) < PARTS_OF(word) || atomic_load(&pool->ending);
+}
+
+/* Returns when there may be a part to claim, or the device closes. */
+static void await_news(struct lsi_pool *pool)
+{
     int i;
 
     for (i = 0; i < pool->spins; i++) {
-        now = atomic_load(&pool->work);
-        if (now != seen)
-            return now;
+        if (has_news(pool))
+            return;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
-    while ((now = atomic_load(&pool->work)) == seen)
+    while (!has_news(pool))
         pthread_cond_wait(&pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
-    return now;
 }
 
 static void finish_part(struct lsi_pool *pool)
@@ -106,32 +112,36 @@ static void finish_part(struct lsi_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void *thread_main(void *argument)
+/* Claims and runs parts until none is left. A claim succeeds only on the word that it was read from, so the work's
+ * other fields are those of that work. */
+static void run_parts(struct lsi_pool *pool)
 {
-    struct member member = *(struct member *)argument;
-    uint64_t seen = 1;
+    uint64_t word = atomic_load(&pool->word);
 
-    ls_free(argument);
-    lsi_float_mode_set();
-    for (;;) {
-        int parts;
-
-        seen = await_work(member.pool, seen);
-        parts = (int)(seen & ((1u << PARTS_BITS) - 1));
-        if (parts == 0)
-            return NULL;
-        if (member.index < parts) {
-            run_part(member.pool, parts, member.index);
-            finish_part(member.pool);
-        }
+    while (NEXT_OF(word) < PARTS_OF(word)) {
+        if (!atomic_compare_exchange_weak(&pool->word, &word, word + 1))
+            continue;
+        run_part(pool, PARTS_OF(word), NEXT_OF(word));
+        finish_part(pool);
+        word = atomic_load(&pool->word);
     }
 }
 
-static void publish(struct lsi_pool *pool, int parts)
+static void *thread_main(void *argument)
 {
-    uint64_t counter = (atomic_load(&pool->work) >> PARTS_BITS) + 1;
+    struct lsi_pool *pool = argument;
 
-    atomic_store(&pool->work, counter << PARTS_BITS | (uint64_t)parts);
+    lsi_float_mode_set();
+    for (;;) {
+        await_news(pool);
+        if (atomic_load(&pool->ending))
+            return NULL;
+        run_parts(pool);
+    }
+}
+
+static void wake_sleepers(struct lsi_pool *pool)
+{
     if (atomic_load(&pool->sleepers) == 0)
         return;
     pthread_mutex_lock(&pool->mutex);
@@ -175,9 +185,10 @@ void lsi_device_parallel(struct ls_device *device, int64_t count, int64_t grain,
     pool->state = state;
     pool->count = count;
     pool->grain = grain;
-    atomic_store(&pool->pending, parts - 1);
-    publish(pool, parts);
-    run_part(pool, parts, 0);
+    atomic_store(&pool->pending, parts);
+    atomic_store(&pool->word, WORD(COUNTER_OF(atomic_load(&pool->word)) + 1, parts, 0));
+    wake_sleepers(pool);
+    run_parts(pool);
     await_parts(pool);
     atomic_flag_clear(&pool->busy);
 }
@@ -202,18 +213,9 @@ static enum ls_status start_threads(struct lsi_pool *pool, struct ls_error *err)
     int i;
 
     for (i = 1; i < pool->threads; i++) {
-        struct member *member = ls_alloc(sizeof *member);
-        int failed;
-
-        if (member == NULL)
-            return ls_error_set(err, LS_ENOMEM, "there is no memory for the threads of a device");
-        *member = (struct member){.pool = pool, .index = i};
-        failed = pthread_create(&pool->ids[i - 1], NULL, thread_main, member);
-        if (failed) {
-            ls_free(member);
+        if (pthread_create(&pool->ids[i - 1], NULL, thread_main, pool) != 0)
             return ls_error_set(err, LS_ENOMEM, "thread %d of %d of a device could not be started; use fewer threads",
                                 i + 1, pool->threads);
-        }
         pool->started++;
     }
     return LS_OK;
@@ -228,7 +230,6 @@ enum ls_status lsi_pool_create(int threads, struct lsi_pool **pool, struct ls_er
         return ls_error_set(err, LS_ENOMEM, "there is no memory for the threads of a device");
     created->threads = threads;
     created->spins = spins_for(threads);
-    atomic_init(&created->work, 1);
     atomic_flag_clear(&created->busy);
     pthread_mutex_init(&created->mutex, NULL);
     pthread_cond_init(&created->wake, NULL);
@@ -252,7 +253,8 @@ void lsi_pool_destroy(struct lsi_pool *pool)
 
     if (pool == NULL)
         return;
-    publish(pool, 0);
+    atomic_store(&pool->ending, 1);
+    wake_sleepers(pool);
     for (i = 0; i < pool->started; i++)
         pthread_join(pool->ids[i], NULL);
     pthread_cond_destroy(&pool->done);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define CHUNK_PANELS (512 / TILE_COLUMNS) /* panels packed at once: 512 KiB of a block */
-#define GROUP 3                           /* tiles of rows copied at once */
+#define GROUP 3
 #define A_FLOATS ((size_t)GROUP * TILE_ROWS * TILE_PITCH)
 
 struct dense {
@@ -49,7 +49,7 @@ static struct dense dense_of(const struct ls_device *device, const struct ls_op_
 
     job.tiles = tile_count(job.d.rows);
     job.panels = panel_count(job.d.columns);
-    job.direct = job.tiles <= GROUP && !job.d.transposed_w;
+    job.direct = !job.d.transposed_w;
     job.split_panels = job.direct || balance(job.panels, threads) + 0.1 >= balance(job.tiles, threads);
     job.thread_floats = A_FLOATS + LSI_BLOCK * TILE_COLUMNS * (size_t)(job.direct ? 1 : chunk_panels(&job, threads));
     return job;
@@ -121,7 +121,7 @@ static void run_block(const struct part *part, int64_t first, int64_t last, int6
     for (group = part->tile_begin; group < part->tile_end; group = end) {
         int64_t row = tile_begin(d->rows, job->tiles, group);
 
-        end = job->direct ? part->tile_end : group + 1;
+        end = group + GROUP < part->tile_end ? group + GROUP : part->tile_end;
         copy_rows(d, row, tile_begin(d->rows, job->tiles, end) - row, k, depth, part->a);
         for (panel = first; panel < last; panel++) {
             const float *b = part->b + (panel - first) * LSI_BLOCK * TILE_COLUMNS;
