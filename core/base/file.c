@@ -3,11 +3,15 @@
 #include "core/base/file.h"
 
 #include "core/base/alloc.h"
+#include "core/base/clock.h"
 #include "core/base/fs_internal.h"
+#include "core/base/hash.h"
 #include "core/base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -16,13 +20,23 @@
 
 struct ls_file {
     int fd;
-    uint64_t length;
+    uint64_t length, identity;
     char *path;
 };
 
 struct ls_file_lock {
     int fd;
+    bool names_holder; /* the file is ours and holds a process id */
 };
+
+static uint64_t identity_of(const struct stat *info)
+{
+    uint64_t parts[] = {(uint64_t)info->st_dev,         (uint64_t)info->st_ino,          (uint64_t)info->st_size,
+                        (uint64_t)info->st_mtim.tv_sec, (uint64_t)info->st_mtim.tv_nsec, (uint64_t)info->st_ctim.tv_sec,
+                        (uint64_t)info->st_ctim.tv_nsec};
+
+    return ls_xxh3(parts, sizeof parts, 0);
+}
 
 static enum ls_status open_with(const char *path, int flags, struct ls_file **file, struct ls_error *err)
 {
@@ -48,6 +62,7 @@ static enum ls_status open_with(const char *path, int flags, struct ls_file **fi
         return status;
     }
     made->length = (uint64_t)info.st_size;
+    made->identity = identity_of(&info);
     *file = made;
     return LS_OK;
 }
@@ -65,6 +80,11 @@ enum ls_status ls_file_create(const char *path, struct ls_file **file, struct ls
 uint64_t ls_file_length(const struct ls_file *file)
 {
     return file->length;
+}
+
+uint64_t ls_file_identity(const struct ls_file *file)
+{
+    return file->identity;
 }
 
 enum ls_status ls_file_read(const struct ls_file *file, uint64_t offset, void *data, size_t length,
@@ -149,6 +169,7 @@ enum ls_status ls_file_lock_open(const char *path, struct ls_file_lock **lock, s
     /* The id is for people; a full disk must not keep a job from being looked at. */
     if (ftruncate(made->fd, 0) == 0)
         (void)!pwrite(made->fd, text, strlen(text), 0);
+    made->names_holder = true;
     *lock = made;
     return LS_OK;
 close_file:
@@ -158,11 +179,51 @@ free_lock:
     return status;
 }
 
+/* Locks within timeout_ms; 0, or the reason why not (EWOULDBLOCK: time ran out). */
+static int lock_within(int fd, int timeout_ms)
+{
+    uint64_t deadline = ls_clock_now_ns() + (uint64_t)timeout_ms * 1000000;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno != EWOULDBLOCK || ls_clock_now_ns() >= deadline)
+            return errno;
+        (void)poll(NULL, 0, 1);
+    }
+    return 0;
+}
+
+enum ls_status ls_file_lock_wait(const char *path, int timeout_ms, struct ls_file_lock **lock, struct ls_error *err)
+{
+    struct ls_file_lock *made = ls_alloc_zeroed(1, sizeof *made);
+    enum ls_status status;
+
+    if (made == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to lock %s", path);
+    made->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (made->fd < 0) {
+        status = lsi_fs_fail(err, "open", path);
+        ls_free(made);
+        return status;
+    }
+    errno = lock_within(made->fd, timeout_ms);
+    if (errno == 0) {
+        *lock = made;
+        return LS_OK;
+    }
+    status = errno == EWOULDBLOCK ? ls_error_set(err, LS_ETIMEOUT, "%s is locked by another process", path)
+                                  : lsi_fs_fail(err, "lock", path);
+    ls_file_lock_close(made);
+    return status;
+}
+
 void ls_file_lock_close(struct ls_file_lock *lock)
 {
     if (lock == NULL)
         return;
-    (void)!ftruncate(lock->fd, 0);
+    if (lock->names_holder)
+        (void)!ftruncate(lock->fd, 0);
     (void)close(lock->fd);
     ls_free(lock);
 }

@@ -17,6 +17,8 @@ struct ls_file;
 enum ls_status ls_file_open(const char *path, struct ls_file **file, struct ls_error *err);
 /* Bytes of the file when it was opened. */
 uint64_t ls_file_length(const struct ls_file *file);
+/* A number that changes whenever the file is replaced or changed (device, inode, size, times). */
+uint64_t ls_file_identity(const struct ls_file *file);
 /* Exactly length bytes from offset; LS_ECORRUPT where the file ends before. Thread-safe. */
 enum ls_status ls_file_read(const struct ls_file *file, uint64_t offset, void *data, size_t length,
                             struct ls_error *err);
@@ -33,6 +35,9 @@ struct ls_file_lock;
 /* Takes the exclusive lock of a file (created where missing, never removed) and writes this process's id into it.
  * LS_EBUSY names the process that holds it. The lock ends with ls_file_lock_close or the process. */
 enum ls_status ls_file_lock_open(const char *path, struct ls_file_lock **lock, struct ls_error *err);
+/* Takes the exclusive lock of an existing file as it is (nothing is written to it), waiting timeout_ms at most;
+ * LS_ETIMEOUT, or LS_EIO where the file system has no locks. */
+enum ls_status ls_file_lock_wait(const char *path, int timeout_ms, struct ls_file_lock **lock, struct ls_error *err);
 void ls_file_lock_close(struct ls_file_lock *lock);
 
 #endif

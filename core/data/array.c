@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One data file of any format as a decoded array. A new format is one function and one line in the table. */
+/* One data file of any format as a decoded array. */
 #include "core/data/dataset_internal.h"
 
 #include "core/base/alloc.h"
@@ -46,14 +46,41 @@ static enum ls_status decode_npy(const struct ls_buf *file, struct lsi_array *ar
     return LS_OK;
 }
 
-static const struct format {
-    const char *name;
-    enum ls_status (*decode)(const struct ls_buf *file, struct lsi_array *array, struct ls_error *err);
-    enum ls_status (*parse_header)(const void *bytes, size_t length, struct ls_raw_array *raw, size_t *data_offset,
-                                   struct ls_error *err);
-} formats[] = {{"idx", decode_idx, ls_idx_parse_header}, {"npy", decode_npy, ls_npy_parse_header}};
+static enum ls_status idx_into(const struct ls_buf *file, struct ls_raw_array *raw, size_t data_offset, void *out,
+                               struct ls_error *err)
+{
+    size_t bytes = 0;
+    enum ls_dtype dtype = LS_U8;
+    enum ls_status status = ls_raw_bytes(raw, &bytes, err);
 
-static const struct format *find_format(const char *name, struct ls_error *err)
+    if (status == LS_OK)
+        status = ls_raw_dtype(raw, &dtype, err);
+    if (status == LS_OK && ls_dtype_size(dtype) != raw->size)
+        return ls_error_set(err, LS_EUNSUPPORTED, "its elements are widened");
+    if (status == LS_OK)
+        status = ls_idx_unpack(file->data, file->length, data_offset, bytes, out, err);
+    if (status != LS_OK)
+        return status;
+    raw->data = out;
+    ls_raw_convert(raw, out);
+    return LS_OK;
+}
+
+static enum ls_status npy_into(const struct ls_buf *file, struct ls_raw_array *raw, size_t data_offset, void *out,
+                               struct ls_error *err)
+{
+    enum ls_status status = ls_npy_parse(file->data, file->length, raw, err);
+
+    (void)data_offset;
+    if (status == LS_OK)
+        ls_raw_convert(raw, out);
+    return status;
+}
+
+static const struct lsi_format formats[] = {{"idx", decode_idx, ls_idx_parse_header, idx_into},
+                                            {"npy", decode_npy, ls_npy_parse_header, npy_into}};
+
+const struct lsi_format *lsi_format_find(const char *name, struct ls_error *err)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (strcmp(formats[i].name, name) == 0)
@@ -73,7 +100,7 @@ static enum ls_status check_samples(const struct ls_shape *shape, struct ls_erro
 
 enum ls_status lsi_array_read(const char *path, const char *format, struct lsi_array *array, struct ls_error *err)
 {
-    const struct format *known = find_format(format, err);
+    const struct lsi_format *known = lsi_format_find(format, err);
     struct lsi_array made = {0};
     struct ls_buf file = {0};
     enum ls_status status;
@@ -99,12 +126,13 @@ enum ls_status lsi_array_read(const char *path, const char *format, struct lsi_a
 void lsi_array_deinit(struct lsi_array *array)
 {
     ls_free(array->memory);
+    ls_share_close(array->share);
     *array = (struct lsi_array){0};
 }
 
 enum ls_status ls_dataset_file_count(const char *path, const char *format, int64_t *count, struct ls_error *err)
 {
-    const struct format *known = find_format(format, err);
+    const struct lsi_format *known = lsi_format_find(format, err);
     struct ls_file *file = NULL;
     struct ls_raw_array raw = {0};
     uint8_t *bytes = NULL;

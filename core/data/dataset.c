@@ -104,7 +104,9 @@ enum ls_status ls_dataset_open(const struct ls_dataset_options *options, struct 
 
     if (set == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory to open %s", options->features);
-    status = lsi_array_read(options->features, options->format, &set->features, err);
+    status = options->shared ? lsi_array_read_shared(options->features, options->format, &set->features) : LS_EAGAIN;
+    if (status != LS_OK)
+        status = lsi_array_read(options->features, options->format, &set->features, err);
     if (status == LS_OK) {
         set->count = set->features.view.shape.dim[0];
         set->feature_shape = sample_shape(&set->features.view.shape);

@@ -81,33 +81,46 @@ static enum ls_status check_plain_length(size_t wanted, size_t got, struct ls_er
     return LS_OK;
 }
 
-/* The whole file's bytes with elements on an aligned place; *memory is to be freed, *elements points into it. */
+static enum ls_status check_length(const void *bytes, size_t length, size_t wanted, struct ls_error *err)
+{
+    if (!ls_inflate_is_gzip(bytes, length))
+        return check_plain_length(wanted, length, err);
+    if (wanted / LS_INFLATE_MAX_RATIO > length)
+        return ls_error_set(err, LS_ECORRUPT,
+                            "it is truncated: its dimensions need %zu bytes, which %zu compressed bytes cannot hold",
+                            wanted, length);
+    return LS_OK;
+}
+
+enum ls_status ls_idx_unpack(const void *bytes, size_t length, size_t data_offset, size_t element_bytes,
+                             uint8_t *elements, struct ls_error *err)
+{
+    size_t wanted = data_offset + element_bytes;
+    enum ls_status status = check_length(bytes, length, wanted, err);
+
+    if (status == LS_OK && ls_inflate_is_gzip(bytes, length))
+        status = ls_inflate_gzip(bytes, length, elements - data_offset, wanted, err);
+    else if (status == LS_OK)
+        memcpy(elements - data_offset, bytes, wanted);
+    return status;
+}
+
+/* Memory for the whole file with elements on an aligned place; *memory is to be freed, *elements points into it. */
 static enum ls_status unpack(const void *bytes, size_t length, size_t data_offset, size_t element_bytes, void **memory,
                              uint8_t **elements, struct ls_error *err)
 {
-    size_t wanted = data_offset + element_bytes;
-    size_t lead = LS_ALIGNMENT - data_offset;
+    enum ls_status status = check_length(bytes, length, data_offset + element_bytes, err);
     uint8_t *block;
-    enum ls_status status = LS_OK;
 
-    if (!ls_inflate_is_gzip(bytes, length))
-        status = check_plain_length(wanted, length, err);
-    else if (wanted / LS_INFLATE_MAX_RATIO > length)
-        status = ls_error_set(err, LS_ECORRUPT,
-                              "it is truncated: its dimensions need %zu bytes, which %zu compressed "
-                              "bytes cannot hold",
-                              wanted, length);
     if (status != LS_OK)
         return status;
     /* Not ls_alloc_aligned, which would touch every page to zero it. */
-    block = ls_alloc(LS_ALIGNMENT + lead + wanted);
+    block = ls_alloc(2 * LS_ALIGNMENT + element_bytes);
     if (block == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory for its %zu bytes", wanted);
-    *elements = block + (LS_ALIGNMENT - (uintptr_t)block % LS_ALIGNMENT) + lead + data_offset;
-    if (ls_inflate_is_gzip(bytes, length))
-        status = ls_inflate_gzip(bytes, length, *elements - data_offset, wanted, err);
-    else
-        memcpy(*elements - data_offset, bytes, wanted);
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for its %zu bytes", element_bytes);
+    /* The header is shorter than the alignment, so it has room in front. */
+    *elements = block + 2 * LS_ALIGNMENT - (uintptr_t)block % LS_ALIGNMENT;
+    status = ls_idx_unpack(bytes, length, data_offset, element_bytes, *elements, err);
     if (status == LS_OK)
         *memory = block;
     else

@@ -19,5 +19,9 @@ enum ls_status ls_idx_decode(const void *bytes, size_t length, size_t limit, str
  * *data_offset: where elements begin (in the decompressed file). */
 enum ls_status ls_idx_parse_header(const void *bytes, size_t length, struct ls_raw_array *raw, size_t *data_offset,
                                    struct ls_error *err);
+/* Copies or decompresses exactly element_bytes elements (as stored, still big-endian) of a file whose header is
+ * data_offset bytes; as many bytes in front of elements are written too. LS_ECORRUPT as above. */
+enum ls_status ls_idx_unpack(const void *bytes, size_t length, size_t data_offset, size_t element_bytes,
+                             uint8_t *elements, struct ls_error *err);
 
 #endif
