@@ -45,8 +45,10 @@ typedef float narrow __attribute__((vector_size(32)));
         double begin = bench_now_ns(1);                                                                     \
         for (int64_t i = 0; i < rounds; i++) {                                                              \
             STEP(0, fma_of)                                                                                 \
-            STEP(1, fma_of) STEP(2, fma_of) STEP(3, fma_of) STEP(4, fma_of) STEP(5, fma_of) STEP(6, fma_of) \
-                STEP(7, fma_of) STEP(8, fma_of) STEP(9, fma_of) STEP(10, fma_of) STEP(11, fma_of)           \
+            STEP(1, fma_of)                                                                                 \
+            STEP(2, fma_of)                                                                                 \
+            STEP(3, fma_of) STEP(4, fma_of) STEP(5, fma_of) STEP(6, fma_of) STEP(7, fma_of) STEP(8, fma_of) \
+                STEP(9, fma_of) STEP(10, fma_of) STEP(11, fma_of)                                           \
         }                                                                                                   \
         return 24.0 * (double)rounds * sizeof(type) / 4.0 / (bench_now_ns(1) - begin);                      \
     }

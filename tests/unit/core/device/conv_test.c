@@ -74,7 +74,7 @@ static void fill(const struct ls_view *view, uint64_t *state, enum values values
     }
 }
 
-/* NaN, null where this processor lacks the instruction set. */
+/* NULL where this processor lacks the instruction set. */
 static struct ls_device *open_device(const char *name, const char *isa, int threads)
 {
     struct ls_device *device = NULL;
@@ -411,6 +411,56 @@ Test(conv, gradients_are_adjoints)
     cr_assert(fabs(dot(&c.w, &c.dw) - expected) < 1e-4, "%g", dot(&c.w, &c.dw) - expected);
     conv_destroy(&c);
     ls_device_close(ref);
+}
+
+static void widen(struct ls_view *view)
+{
+    int64_t count = ls_shape_count(&view->shape);
+    double *wide = ls_alloc_aligned((size_t)count * sizeof *wide);
+    cr_assert(wide != NULL);
+    for (int64_t i = 0; i < count; i++) {
+        wide[i] = ((float *)view->data)[i];
+    }
+    ls_free(view->data);
+    view->data = wide;
+    view->dtype = LS_F64;
+}
+
+static double dot_f64(const struct ls_view *a, const struct ls_view *b)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < ls_shape_count(&a->shape); i++) {
+        sum += ((double *)a->data)[i] * ((double *)b->data)[i];
+    }
+    return sum;
+}
+
+/* The same holds in f64 to f64's rounding, on a fast device too, which leaves f64 to the reference. */
+Test(conv, gradients_are_adjoints_in_f64)
+{
+    struct ls_device *device = open_device("cpu", NULL, 2);
+    struct ls_conv2d_attrs a = {
+        .kernel = {2, 3}, .stride = {1, 2}, .dilation = {2, 1}, .pad_begin = {1, 1}, .pad_end = {0, 1}};
+    uint64_t state = 10;
+    struct conv c = conv_create(&a, (int64_t[]){3, 8, 9, 4, 40}, &state, PLAIN);
+    struct ls_view *views[] = {&c.x, &c.w, &c.bias, &c.y, &c.dy, &c.dx, &c.dw};
+    struct ls_view in[MAX_IN];
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        widen(views[i]);
+    }
+    c.shards = ls_shards_of(3, 2, 0, 2);
+    struct ls_op_call call = forward_call(&c, in, false);
+    run(device, &call);
+    call = xgrad_call(&c, in);
+    run(device, &call);
+    call = wgrad_call(&c, in);
+    run(device, &call);
+    double expected = dot_f64(&c.y, &c.dy);
+    cr_assert(fabs(expected) > 1e-3);
+    cr_assert(fabs(dot_f64(&c.x, &c.dx) - expected) < 1e-11);
+    cr_assert(fabs(dot_f64(&c.w, &c.dw) - expected) < 1e-11);
+    conv_destroy(&c);
+    ls_device_close(device);
 }
 
 /* Terms are added in blocks of 256: 1 followed by 300 halves of its last bit keeps only what a block gathers. */
