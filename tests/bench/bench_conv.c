@@ -35,22 +35,29 @@ typedef float narrow __attribute__((vector_size(32)));
 /* Twelve independent chains of fma, in registers; the asm keeps them apart. */
 #define STEP(n, fma_of)        \
     s##n = fma_of(s##n, x, x); \
-    __asm__ volatile("" : "+v"(s##n));
-#define DEFINE_PEAK(name, features, type, fma_of)                                                           \
-    __attribute__((target(features), noinline)) static double name(void)                                    \
-    {                                                                                                       \
-        const int64_t rounds = 400000;                                                                      \
-        type s0 = {0}, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0;     \
-        type s10 = s0, s11 = s0, x = s0 + 0.5f;                                                             \
-        double begin = bench_now_ns(1);                                                                     \
-        for (int64_t i = 0; i < rounds; i++) {                                                              \
-            STEP(0, fma_of)                                                                                 \
-            STEP(1, fma_of)                                                                                 \
-            STEP(2, fma_of)                                                                                 \
-            STEP(3, fma_of) STEP(4, fma_of) STEP(5, fma_of) STEP(6, fma_of) STEP(7, fma_of) STEP(8, fma_of) \
-                STEP(9, fma_of) STEP(10, fma_of) STEP(11, fma_of)                                           \
-        }                                                                                                   \
-        return 24.0 * (double)rounds * sizeof(type) / 4.0 / (bench_now_ns(1) - begin);                      \
+    __asm__ volatile("" : "+v"(s##n))
+#define DEFINE_PEAK(name, features, type, fma_of)                                                       \
+    __attribute__((target(features), noinline)) static double name(void)                                \
+    {                                                                                                   \
+        const int64_t rounds = 400000;                                                                  \
+        type s0 = {0}, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0; \
+        type s10 = s0, s11 = s0, x = s0 + 0.5f;                                                         \
+        double begin = bench_now_ns(1);                                                                 \
+        for (int64_t i = 0; i < rounds; i++) {                                                          \
+            STEP(0, fma_of);                                                                            \
+            STEP(1, fma_of);                                                                            \
+            STEP(2, fma_of);                                                                            \
+            STEP(3, fma_of);                                                                            \
+            STEP(4, fma_of);                                                                            \
+            STEP(5, fma_of);                                                                            \
+            STEP(6, fma_of);                                                                            \
+            STEP(7, fma_of);                                                                            \
+            STEP(8, fma_of);                                                                            \
+            STEP(9, fma_of);                                                                            \
+            STEP(10, fma_of);                                                                           \
+            STEP(11, fma_of);                                                                           \
+        }                                                                                               \
+        return 24.0 * (double)rounds * sizeof(type) / 4.0 / (bench_now_ns(1) - begin);                  \
     }
 
 #if defined(__x86_64__)
