@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One data file of any format as a decoded array. */
-#include "core/data/dataset_internal.h"
+#include "core/data/array.h"
 
 #include "core/base/alloc.h"
 #include "core/base/file.h"

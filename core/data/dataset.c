@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Data sets of dataset.h: two decoded arrays, checked against each other, and the gathering of samples. */
-#include "core/data/dataset_internal.h"
+#include "core/data/array.h"
 
 #include "core/base/alloc.h"
 

@@ -4,7 +4,7 @@
  * others wait, so it needs no file of its own; the memory is found by a digest of the file's path-independent identity
  * and begins with a description of the array. Every failure here only costs the sharing.
  */
-#include "core/data/dataset_internal.h"
+#include "core/data/array.h"
 
 #include "core/base/alloc.h"
 #include "core/base/file.h"

@@ -334,22 +334,21 @@ static void read_all(const struct lsi_section *top, struct ls_job *job)
     read_run(top, job);
 }
 
-enum ls_status lsi_job_read(const char *text, size_t length, const char *path, const char *const *overrides,
-                            int override_count, struct ls_job **job, struct ls_error *err)
+enum ls_status lsi_job_read(const struct lsi_job_source *source, struct ls_job **job, struct ls_error *err)
 {
-    struct lsi_walk walk = {.file = path, .err = err};
+    struct lsi_walk walk = {.file = source->path, .err = err};
     struct lsi_section top = {.walk = &walk};
     struct ls_job *made = ls_alloc_zeroed(1, sizeof *made);
     json_t *tree = NULL;
 
     if (made != NULL) {
-        made->path = ls_str_copy(path);
-        made->directory = ls_path_directory(path);
+        made->path = ls_str_copy(source->path);
+        made->directory = ls_path_directory(source->path);
     }
     if (made == NULL || made->path == NULL || made->directory == NULL)
-        walk.status = ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", path);
+        walk.status = ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", source->path);
     else
-        walk.status = lsi_job_tree(text, length, path, overrides, override_count, &tree, &walk.lines, err);
+        walk.status = lsi_job_tree(source, &tree, &walk.lines, err);
     if (walk.status == LS_OK) {
         top.object = tree;
         read_all(&top, made);
@@ -384,7 +383,8 @@ enum ls_status ls_job_parse(const char *text, size_t length, const char *path, c
                             int override_count, struct ls_job **job, struct ls_error *err)
 {
     struct ls_job *made = NULL;
-    enum ls_status status = lsi_job_read(text, length, path, overrides, override_count, &made, err);
+    struct lsi_job_source source = {text, length, path, overrides, override_count};
+    enum ls_status status = lsi_job_read(&source, &made, err);
 
     if (status == LS_OK)
         status = load_model(made, err);

@@ -3,18 +3,13 @@
 #ifndef LOCKSTEP_CORE_JOB_JOB_INTERNAL_H
 #define LOCKSTEP_CORE_JOB_JOB_INTERNAL_H
 
-#include "core/job/job.h"
+#include "core/job/read.h"
 
 #include <jansson.h>
 
-/* Everything ls_job_parse does without opening a file: no model text yet. */
-enum ls_status lsi_job_read(const char *text, size_t length, const char *path, const char *const *overrides,
-                            int override_count, struct ls_job **job, struct ls_error *err);
-
 /* Text and overrides as one tree. *lines: key path -> line, or the text of the override that set it. Both returned
  * (json_decref). */
-enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, const char *const *overrides,
-                            int override_count, json_t **tree, json_t **lines, struct ls_error *err);
+enum ls_status lsi_job_tree(const struct lsi_job_source *source, json_t **tree, json_t **lines, struct ls_error *err);
 
 /* Where the walk is: an object of the tree and its key path ("data.train", "" at the top). After a failure every
  * further call does nothing, so that a section reads as a list of its keys. */

@@ -106,26 +106,26 @@ free_names:
     return status;
 }
 
-enum ls_status lsi_job_tree(const char *text, size_t length, const char *path, const char *const *overrides,
-                            int override_count, json_t **tree, json_t **lines, struct ls_error *err)
+enum ls_status lsi_job_tree(const struct lsi_job_source *source, json_t **tree, json_t **lines, struct ls_error *err)
 {
     json_t *found = NULL, *found_lines = NULL;
     enum ls_status status;
 
-    if (length > MAX_TEXT)
-        return ls_error_set(err, LS_EINVAL, "%s is longer than %d bytes; it is no job file", path, MAX_TEXT);
-    status = ends_with(path, ".json") ? ls_json_parse(text, length, path, &found, err)
-                                      : ls_yaml_parse(text, length, path, &found, &found_lines, err);
+    if (source->length > MAX_TEXT)
+        return ls_error_set(err, LS_EINVAL, "%s is longer than %d bytes; it is no job file", source->path, MAX_TEXT);
+    status = ends_with(source->path, ".json")
+                 ? ls_json_parse(source->text, source->length, source->path, &found, err)
+                 : ls_yaml_parse(source->text, source->length, source->path, &found, &found_lines, err);
     if (status != LS_OK)
         return status;
     if (found_lines == NULL)
         found_lines = json_object();
     if (json_is_null(found))
-        status = ls_error_set(err, LS_EINVAL, "%s is empty; it must describe a job", path);
+        status = ls_error_set(err, LS_EINVAL, "%s is empty; it must describe a job", source->path);
     else if (!json_is_object(found))
-        status = ls_error_set(err, LS_EINVAL, "%s does not describe a job: keys and values are expected", path);
-    for (int i = 0; i < override_count && status == LS_OK; i++)
-        status = apply_override(found, found_lines, overrides[i], err);
+        status = ls_error_set(err, LS_EINVAL, "%s does not describe a job: keys and values are expected", source->path);
+    for (int i = 0; i < source->override_count && status == LS_OK; i++)
+        status = apply_override(found, found_lines, source->overrides[i], err);
     if (status != LS_OK) {
         json_decref(found);
         json_decref(found_lines);

@@ -3,7 +3,7 @@
  * The manifest of a checkpoint. Its checksum is put right first, or no mutation would get past it; one that is accepted
  * must cover its tensors and be written back to an equal one.
  */
-#include "core/ckpt/ckpt_internal.h"
+#include "core/ckpt/manifest.h"
 
 #include "core/base/alloc.h"
 #include "core/base/hash.h"

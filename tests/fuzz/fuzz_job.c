@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Job files in YAML and JSON with one override: the input is the text, a zero byte, then "key=value". */
-#include "core/job/job_internal.h"
+#include "core/job/read.h"
 
 #include "core/base/alloc.h"
 #include "tests/fuzz/fuzz.h"
@@ -10,9 +10,10 @@
 static void try_as(const char *path, const uint8_t *data, size_t size, const char *override)
 {
     struct ls_error err = LS_ERROR_INIT;
+    struct lsi_job_source source = {(const char *)data, size, path, &override, override != NULL};
     struct ls_job *job = NULL;
 
-    if (lsi_job_read((const char *)data, size, path, &override, override != NULL, &job, &err) != LS_OK) {
+    if (lsi_job_read(&source, &job, &err) != LS_OK) {
         LST_FUZZ_CHECK(err.message[0] != '\0');
         return;
     }

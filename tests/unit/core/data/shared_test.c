@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A data set that several processes of a host decode once. */
-#include "core/data/dataset_internal.h"
+#include "core/data/array.h"
 
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
@@ -32,7 +32,7 @@ static void end(void)
 TestSuite(shared, .init = begin, .fini = end, .timeout = 60);
 
 /* An IDX file of 1.5 MB whose bytes follow from `salt`. */
-static char *write_file(uint8_t salt)
+static char *write_file(const char *name, uint8_t salt)
 {
     size_t length = 12 + SAMPLES * SIZE;
     uint8_t *bytes = ls_alloc_zeroed(length, 1);
@@ -41,7 +41,7 @@ static char *write_file(uint8_t salt)
     memcpy(bytes, "\0\0\10\2\0\0\7\xd0\0\0\3\x10", 12);
     for (size_t i = 12; i < length; i++)
         bytes[i] = (uint8_t)(i * 7 + salt);
-    path = lst_scratch_file(directory, "x.idx", bytes, length);
+    path = lst_scratch_file(directory, name, bytes, length);
     ls_free(bytes);
     return path;
 }
@@ -74,11 +74,11 @@ static ino_t memory_of(const struct lsi_array *array)
     return (ino_t)inode;
 }
 
-/* A second opener gets the first one's memory, by any path of the same file; another content gets another memory. */
+/* A second opener gets the first one's memory, by any path of the same file; another file gets another memory. */
 Test(shared, is_decoded_once)
 {
     struct lsi_array first = {0}, second = {0}, third = {0};
-    char *path = write_file(1), *link_path = ls_path_join(directory, "y.idx");
+    char *path = write_file("x.idx", 1), *link_path = ls_path_join(directory, "y.idx");
 
     cr_assert_eq(lsi_array_read_shared(path, "idx", &first), LS_OK);
     cr_assert(is_right(&first.view, 1));
@@ -87,7 +87,7 @@ Test(shared, is_decoded_once)
     cr_assert(is_right(&second.view, 1));
     cr_assert_eq(memory_of(&first), memory_of(&second));
     ls_free(path);
-    path = write_file(2);
+    path = write_file("z.idx", 2);
     cr_assert_eq(lsi_array_read_shared(path, "idx", &third), LS_OK);
     cr_assert(is_right(&third.view, 2));
     cr_assert_neq(memory_of(&first), memory_of(&third));
@@ -104,7 +104,7 @@ Test(shared, is_decoded_once)
 Test(shared, processes_at_once)
 {
     enum { PROCESSES = 6 };
-    char *path = write_file(3);
+    char *path = write_file("x.idx", 3);
     int answers[2], hold[2];
     pid_t children[PROCESSES];
     ino_t memories[PROCESSES];
@@ -171,7 +171,7 @@ Test(shared, not_before_it_is_published)
 /* A damaged file is refused by the shared way too, and the data set's sentence is that of the private one. */
 Test(shared, damage)
 {
-    char *path = write_file(4);
+    char *path = write_file("x.idx", 4);
     struct ls_dataset_options options = {.format = "idx", .features = path, .shared = true};
     struct ls_error err = LS_ERROR_INIT;
     struct lsi_array array = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside core/data: decoded arrays. */
-#ifndef LOCKSTEP_CORE_DATA_DATASET_INTERNAL_H
-#define LOCKSTEP_CORE_DATA_DATASET_INTERNAL_H
+/* One data file as a decoded array, private or shared by the processes of a host. For core/data and its tests. */
+#ifndef LOCKSTEP_CORE_DATA_ARRAY_H
+#define LOCKSTEP_CORE_DATA_ARRAY_H
 
 #include "core/base/buf.h"
 #include "core/base/share.h"
