@@ -23,7 +23,8 @@ struct ls_action *lsi_act(struct ls_machine *machine, enum ls_action_kind kind)
         machine->actions = grown;
         machine->action_capacity = capacity;
     }
-    machine->actions[machine->action_count] = (struct ls_action){.kind = kind, .generation = machine->generation};
+    machine->actions[machine->action_count] =
+        (struct ls_action){.kind = kind, .generation = machine->generation, .child = -1};
     return &machine->actions[machine->action_count++];
 }
 

@@ -44,9 +44,11 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
 {
     char who[128], place[64], others[256], reason[LS_WIRE_SENTENCE], sentence[LS_WIRE_SENTENCE];
     bool member = worker->index >= 0;
+    struct ls_action *drop = lsi_act(machine, LS_ACTION_DROP);
 
     worker->life = LSI_GONE;
-    lsi_act(machine, LS_ACTION_DROP)->worker = worker->id;
+    drop->worker = worker->id;
+    drop->child = worker->child;
     lsi_describe(worker, who, sizeof who);
     lsi_describe_place(worker, place, sizeof place);
     lsi_describe_others(machine, worker, others, sizeof others);

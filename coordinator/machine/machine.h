@@ -88,7 +88,7 @@ enum ls_action_kind {
     LS_ACTION_ORDER,      /* worker: order, status, text */
     LS_ACTION_ACK,        /* worker: acknowledge its heartbeat */
     LS_ACTION_ACK_FINISH, /* worker */
-    LS_ACTION_DROP,       /* worker: close its connection */
+    LS_ACTION_DROP,       /* worker: close its connection, kill its process where it is `child`: it is out */
     LS_ACTION_READY,      /* show: everyone joined */
     LS_ACTION_REPORT,     /* show: report */
     LS_ACTION_LOG,        /* show: text */
@@ -104,6 +104,7 @@ struct ls_action {
     uint64_t worker;
     uint64_t generation;
     uint32_t incarnation;
+    int child; /* -1: none */
     enum ls_wire_order order;
     enum ls_status status;
     uint64_t first_step, last_step, epoch, fingerprint;

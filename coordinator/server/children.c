@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 
+#include <signal.h>
 #include <string.h>
 
 static void on_end(void *state, const struct ls_child_end *end)
@@ -71,6 +72,12 @@ void lsi_children_signal(struct ls_server *server, int signal)
         if (server->children[i].watch != NULL)
             ls_child_signal(server->children[i].watch, signal);
     }
+}
+
+void lsi_child_kill(struct ls_server *server, int index)
+{
+    if (index >= 0 && index < server->child_count && server->children[index].watch != NULL)
+        ls_child_signal(server->children[index].watch, SIGKILL);
 }
 
 void lsi_children_close(struct ls_server *server)

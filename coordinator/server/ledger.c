@@ -1,52 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the coordinator keeps things: the journal, and the directory of the shared-memory socket. */
+/* The journal from the shell's side: opened with the job, written as actions come, trusted until it fails once. */
 #include "coordinator/server/server_internal.h"
 
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/base/str.h"
-
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#define SOCKET_NAME "/group"
-
-/* Tries one parent; false where the path is too long for a Unix address or nothing can be made there. */
-static bool make_under(struct ls_server *server, const char *parent)
-{
-    char *path;
-
-    if (parent == NULL || parent[0] != '/')
-        return false;
-    path = ls_str_format("%s/lockstep-XXXXXX", parent);
-    /* mkdtemp makes it 0700: who may not enter cannot connect. */
-    if (path == NULL || strlen(path) + sizeof SOCKET_NAME > sizeof server->rendezvous || mkdtemp(path) == NULL) {
-        ls_free(path);
-        return false;
-    }
-    server->rendezvous_directory = path;
-    (void)snprintf(server->rendezvous, sizeof server->rendezvous, "%s%s", path, SOCKET_NAME);
-    return true;
-}
-
-enum ls_status lsi_rendezvous_make(struct ls_server *server, struct ls_error *err)
-{
-    if (make_under(server, getenv("XDG_RUNTIME_DIR")) || make_under(server, "/tmp") ||
-        make_under(server, server->options.directory))
-        return LS_OK;
-    return ls_error_set(err, LS_EIO, "cannot make a directory for the job's socket under /tmp: %s", strerror(errno));
-}
-
-void lsi_rendezvous_remove(struct ls_server *server)
-{
-    if (server->rendezvous_directory != NULL)
-        (void)ls_fs_remove(server->rendezvous_directory, NULL);
-    ls_free(server->rendezvous_directory);
-    server->rendezvous_directory = NULL;
-}
 
 enum ls_status lsi_ledger_open(struct ls_server *server, uint64_t *last_generation, struct ls_error *err)
 {

@@ -113,7 +113,10 @@ static void show(struct ls_server *server, const struct ls_action *action)
         lsi_say(server, action->text);
     else if (action->kind == LS_ACTION_READY && options->on_ready != NULL)
         options->on_ready(options->state, options->workers);
-    else if (action->kind == LS_ACTION_REPORT && options->on_report != NULL)
+    if (action->kind != LS_ACTION_REPORT)
+        return;
+    lsi_rendezvous_remove(server); /* a step was committed, so every rank has found the others */
+    if (options->on_report != NULL)
         options->on_report(options->state, &action->report);
 }
 
@@ -148,6 +151,7 @@ static void perform(struct ls_server *server, const struct ls_action *action)
         connection = lsi_connection_of_worker(server, action->worker);
         if (connection != NULL)
             lsi_connection_drop(connection, "it was lost", false);
+        lsi_child_kill(server, action->child);
         break;
     case LS_ACTION_GENERATION:
         journal_generation(server);

@@ -57,7 +57,8 @@ struct ls_server {
     struct lsi_child *children;
     int child_count;
     char *transport;
-    char *rendezvous_directory; /* made by us, removed at the end */
+    char *rendezvous_directory; /* made by us, removed as soon as the group has formed */
+    int rendezvous_lock;        /* held while the directory is in use, -1: none */
     char rendezvous[108];
     atomic_bool stop_wanted;
     bool stop_told;
@@ -112,9 +113,12 @@ enum ls_status lsi_children_watch(struct ls_server *server, const pid_t *childre
 int lsi_child_of(const struct ls_server *server, const struct ls_wire_join *join);
 int lsi_children_alive(const struct ls_server *server);
 void lsi_children_signal(struct ls_server *server, int signal);
+/* One that was given up, by index (-1: none): whatever it still does, it does not do it for this job. */
+void lsi_child_kill(struct ls_server *server, int index);
 void lsi_children_close(struct ls_server *server);
 
-/* A fresh 0700 directory for the shared-memory socket, whose path fits a Unix address. */
+/* A fresh 0700 directory for the shared-memory socket, whose path fits a Unix address. Directories that a killed
+ * coordinator left are removed on the way. */
 enum ls_status lsi_rendezvous_make(struct ls_server *server, struct ls_error *err);
 void lsi_rendezvous_remove(struct ls_server *server);
 enum ls_status lsi_ledger_open(struct ls_server *server, uint64_t *last_generation, struct ls_error *err);

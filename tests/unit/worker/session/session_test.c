@@ -656,6 +656,80 @@ Test(server, keeps_a_journal)
     (void)ls_fs_remove(directory, NULL);
 }
 
+/* A coordinator that was killed leaves its directory; the next one on the machine removes it, and no other's. */
+Test(server, removes_an_abandoned_directory)
+{
+    struct host alive = {0}, next = {0};
+    struct peer peer[1] = {0};
+    char kept[108] = "", left[108] = "";
+    struct stat info;
+    int pipes[2];
+    pid_t child;
+
+    cr_assert_eq(pipe(pipes), 0);
+    child = fork();
+    if (child == 0) {
+        struct host host = {0};
+
+        host_open(&host, 1);
+        host_run(&host);
+        peers_open(peer, 1, &host);
+        (void)!write(pipes[1], peer->assignment.rendezvous, 108);
+        for (;;)
+            (void)pause();
+    }
+    cr_assert_eq(read(pipes[0], left, 108), 108);
+    host_open(&alive, 1);
+    host_run(&alive);
+    peers_open(peer, 1, &alive);
+    (void)ls_str_into(kept, sizeof kept, peer->assignment.rendezvous);
+    *strrchr(left, '/') = '\0';
+    *strrchr(kept, '/') = '\0';
+    cr_expect_eq(stat(left, &info), 0, "its coordinator was alive");
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+    host_open(&next, 1);
+    cr_expect_neq(stat(left, &info), 0);
+    cr_expect_eq(stat(kept, &info), 0);
+    host_close(&next);
+    cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
+    host_join(&alive);
+    ls_session_close(peer->session);
+    host_close(&alive);
+}
+
+/* A worker that hangs is given up after eight heartbeats, killed, and the job ends soon after. */
+Test(server, kills_a_worker_that_hangs)
+{
+    struct host host = {.options.heartbeat_ms = 50};
+    pid_t child;
+    int pipes[2];
+    char byte;
+
+    host_open(&host, 1);
+    cr_assert_eq(pipe(pipes), 0);
+    child = fork();
+    if (child == 0) {
+        struct ls_session_options options = session_options(&host, 0);
+        struct ls_assignment assignment;
+        struct ls_session *session;
+
+        if (ls_session_open(&options, &assignment, &session, NULL) != LS_OK || write(pipes[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            (void)pause();
+    }
+    ls_server_set_children(host.server, &child, 1);
+    host_run(&host);
+    cr_assert_eq(read(pipes[0], &byte, 1), 1);
+    (void)kill(child, SIGSTOP);
+    host_join(&host);
+    cr_expect_eq(host.status, LS_EPEER);
+    cr_expect_not_null(strstr(host.err.message, "has not answered for 0."), "%s", host.err.message);
+    cr_expect_eq(kill(child, 0), -1, "it was left behind");
+    host_close(&host);
+}
+
 /* The rendezvous directory is private, and gone afterwards. */
 Test(server, keeps_its_directory_private)
 {
