@@ -371,6 +371,7 @@ int main(int argc, char **argv)
         if (atomic_load(&board->slowest_ns) > 0)
             printf(", slowest %.2f ms", (double)atomic_load(&board->slowest_ns) * 1e-6);
         printf("\n");
+        fflush(stdout); /* children must not inherit it */
         failures += failed;
     }
     return failures != 0;

@@ -152,6 +152,20 @@ enum ls_status ls_mpi_bcast_bytes(void *data, size_t bytes, int root, struct ls_
     return ls_error_set(err, LS_EPEER, "the broadcast from process %d failed: %s", root, text);
 }
 
+enum ls_status ls_mpi_all_reduce_f32(const float *src, float *dst, int64_t count, struct ls_error *err)
+{
+    char text[256];
+    int code;
+
+    if (launch.plugin == NULL || count > INT_MAX)
+        return ls_error_set(err, LS_EINVAL, "MPI was not started, or %lld elements are too many", (long long)count);
+    code = launch.plugin->all_reduce_f32(src, dst, count);
+    if (code == 0)
+        return LS_OK;
+    launch.plugin->text(code, text, sizeof text);
+    return ls_error_set(err, LS_EPEER, "MPI_Allreduce failed: %s", text);
+}
+
 void ls_mpi_finalize(int exit_status)
 {
     if (launch.plugin == NULL)

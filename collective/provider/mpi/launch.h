@@ -9,6 +9,7 @@
 #include "core/base/status.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* The environment variable that says an MPI launcher started this process, or NULL. Static memory. */
 const char *ls_mpi_launch_detected(void);
@@ -16,6 +17,8 @@ const char *ls_mpi_launch_detected(void);
 enum ls_status ls_mpi_launch_open(int *rank, int *world, struct ls_error *err);
 /* bytes of root's data to all processes; all call it. */
 enum ls_status ls_mpi_bcast_bytes(void *data, size_t bytes, int root, struct ls_error *err);
+/* MPI_Allreduce of f32, at most 2^31 - 1 elements: for benchmarks. All processes call it. */
+enum ls_status ls_mpi_all_reduce_f32(const float *src, float *dst, int64_t count, struct ls_error *err);
 /* Ends MPI. exit_status 0: in good order, all processes call it. Otherwise all processes of the launch are ended with
  * that status and the call does not return. Does nothing where MPI was not started. */
 void ls_mpi_finalize(int exit_status);

@@ -67,6 +67,11 @@ static int plugin_broadcast(void *data, size_t bytes, int root)
     return MPI_Bcast(data, (int)bytes, MPI_BYTE, root, MPI_COMM_WORLD);
 }
 
+static int plugin_all_reduce_f32(const float *src, float *dst, int64_t count)
+{
+    return MPI_Allreduce(src, dst, (int)count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+}
+
 static int plugin_send(enum ls_mpi_lane lane, const void *data, size_t bytes, int peer, int tag,
                        struct ls_mpi_handle *handle)
 {
@@ -136,6 +141,7 @@ static const struct ls_mpi_plugin plugin = {
     .finalize = plugin_finalize,
     .abort = plugin_abort,
     .broadcast = plugin_broadcast,
+    .all_reduce_f32 = plugin_all_reduce_f32,
     .send = plugin_send,
     .receive = plugin_receive,
     .test = plugin_test,

@@ -30,6 +30,8 @@ struct ls_mpi_plugin {
     /* Ends all processes of the launch; does not return where MPI runs. */
     void (*abort)(int exit_status);
     int (*broadcast)(void *data, size_t bytes, int root);
+    /* The library's own sum, to compare with. */
+    int (*all_reduce_f32)(const float *src, float *dst, int64_t count);
     /* bytes is at most 2^30. */
     int (*send)(enum ls_mpi_lane lane, const void *data, size_t bytes, int peer, int tag, struct ls_mpi_handle *handle);
     /* peer -1: anybody */

@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-/* From here on results go past the cache: they would not stay in it. */
-#define STREAM_BYTES (4 << 20)
-
 bool shm_direct_fits(const struct shm *shm, const struct ls_request *request)
 {
     int kind = request->op.kind;
@@ -84,7 +81,7 @@ static enum ls_status sum_piece(struct shm *shm, const struct ls_request *reques
         .inputs = shm->inputs,
         .outs = shm->outs,
         .out_count = outs,
-        .stream = (size_t)op->count * request->element_bytes >= STREAM_BYTES,
+        .stream = (size_t)op->count * request->element_bytes >= SHM_STREAM_BYTES,
     };
     lsi_reduce_run(&sum, count);
     shm->run.cursor += count;

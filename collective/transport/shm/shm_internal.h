@@ -22,6 +22,9 @@
 /* Pieces of direct work between two looks at the end record. */
 #define SHM_PIECE_BYTES (1 << 20)
 
+/* From here on results go past the cache: they would not stay in it. */
+#define SHM_STREAM_BYTES (4 << 20)
+
 #define SHM_LINE __attribute__((aligned(128)))
 
 enum { SHM_SRC_SHARED = 1, SHM_DST_SHARED = 2 };

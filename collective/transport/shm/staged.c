@@ -93,6 +93,20 @@ static void add_own(struct shm *shm, const struct ls_request *request, int i, co
     moved(shm, (size_t)piece->length * request->element_bytes);
 }
 
+/* Into the caller's memory: past the cache where the whole is large. */
+static void deliver(const struct ls_request *request, int64_t at, const void *from, int64_t length)
+{
+    uint8_t *to = (uint8_t *)request->op.dst + (size_t)at * request->element_bytes;
+    size_t bytes = (size_t)length * request->element_bytes;
+
+    if (bytes == 0)
+        return;
+    if ((size_t)request->signature.count * request->element_bytes >= SHM_STREAM_BYTES)
+        lsi_copy_stream(to, from, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+
 static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t c)
 {
     const struct ls_collective *op = &request->op;
@@ -124,8 +138,7 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
     int rank = shm->group->rank;
     struct piece piece = piece_of(shm, request, rank, c);
     int64_t at = request->op.kind == LS_REDUCE_SCATTER ? piece.inside : piece.begin;
-    void *outs[2] = {(uint8_t *)request->op.dst + (size_t)at * request->element_bytes,
-                     shm_slot(shm, rank, shm->chunk_base + c, true)};
+    void *out = shm_slot(shm, rank, shm->chunk_base + c, true);
 
     if (piece.length == 0)
         return;
@@ -144,10 +157,11 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
         .element_bytes = request->element_bytes,
         .steps = &tree->top,
         .inputs = shm->inputs,
-        .outs = outs,
-        .out_count = request->op.kind == LS_REDUCE_SCATTER ? 1 : 2,
+        .outs = &out,
+        .out_count = 1,
     };
     lsi_reduce_run(&reduce, piece.length);
+    deliver(request, at, out, piece.length);
     moved(shm, (size_t)piece.length * request->element_bytes);
 }
 
@@ -164,8 +178,7 @@ static void stage_out(struct shm *shm, const struct ls_request *request, uint64_
         size_t bytes = (size_t)piece.length * request->element_bytes;
         if (bytes == 0)
             continue;
-        memcpy((uint8_t *)request->op.dst + (size_t)piece.begin * request->element_bytes,
-               shm_slot(shm, owner, shm->chunk_base + c, summed), bytes);
+        deliver(request, piece.begin, shm_slot(shm, owner, shm->chunk_base + c, summed), piece.length);
         moved(shm, bytes);
     }
 }
