@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a group refuses, and how requests behave in a world of one. Worlds of many: tests/conformance. */
+#include "collective/group_impl.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static struct ls_group *alone(void)
+{
+    static const struct ls_member member = {.worker = 7, .host = "here"};
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group = NULL;
+
+    options.members = &member;
+    options.world = 1;
+    options.generation = 3;
+    cr_assert_eq(ls_group_create("self", &options, &group, &err), LS_OK, "%s", err.message);
+    return group;
+}
+
+/* A group says what it is. */
+Test(group, properties)
+{
+    struct ls_group *group = alone();
+
+    cr_assert_eq(ls_group_world(group), 1);
+    cr_assert_eq(ls_group_rank(group), 0);
+    cr_assert_eq(ls_group_generation(group), 3);
+    cr_assert_str_eq(ls_group_provider(group), "self");
+    ls_group_destroy(group);
+    ls_group_destroy(NULL);
+}
+
+/* Wrong options end in a sentence, not in a group. */
+Test(group, refuses)
+{
+    static const struct ls_member members[2] = {{.worker = 1}, {.worker = 2}};
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    struct ls_group *group = NULL;
+    struct ls_error err = LS_ERROR_INIT;
+
+    options.members = members;
+    options.world = 2;
+    cr_assert_eq(ls_group_create("pigeon", &options, &group, &err), LS_EUNSUPPORTED);
+    cr_assert_not_null(strstr(err.message, "pigeon"));
+    cr_assert_eq(ls_group_create("self", &options, &group, &err), LS_EINVAL);
+    cr_assert_eq(ls_group_create("mpi", &options, &group, &err), LS_EUNSUPPORTED);
+    cr_assert_not_null(strstr(err.message, "mpirun"));
+    cr_assert_eq(ls_group_create("tcp", &options, &group, &err), LS_EINVAL);
+    options.rendezvous = "/tmp/group";
+    cr_assert_eq(ls_group_create("shm", &options, &group, &err), LS_EAUTH, "%s", err.message);
+    options.rank = 2;
+    cr_assert_eq(ls_group_create("shm", &options, &group, &err), LS_EINVAL);
+    cr_assert_null(group);
+}
+
+/* A mistake in an operation is its caller's alone: the group goes on. */
+Test(group, bad_operations)
+{
+    struct ls_group *group = alone();
+    int64_t counts[] = {-1};
+    float value = 1;
+    float sum = 0;
+    struct ls_collective bad[] = {
+        {.kind = (enum ls_collective_kind)17},
+        {.kind = LS_ALL_REDUCE, .dtype = LS_BOOL, .count = 1, .src = &value, .dst = &sum},
+        {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = -1, .src = &value, .dst = &sum},
+        {.kind = LS_ALL_GATHER, .dtype = LS_F32, .src = &value, .dst = &sum, .counts = counts},
+        {.kind = LS_ALL_GATHER, .dtype = LS_F32, .src = &value, .dst = &sum},
+        {.kind = LS_BROADCAST, .dtype = LS_F32, .count = 1, .dst = &sum, .root = 1},
+        {.kind = LS_ALL_REDUCE_TREE, .dtype = LS_F32, .count = 1, .dst = &sum},
+    };
+    struct ls_collective good = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &value, .dst = &sum};
+    struct ls_error err = LS_ERROR_INIT;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        enum ls_status status = ls_group_run(group, &bad[i], &err);
+        cr_assert(status == LS_EINVAL || status == LS_EUNSUPPORTED, "operation %zu: %d", i, (int)status);
+    }
+    cr_assert_eq(ls_group_run(group, &good, &err), LS_OK);
+    cr_assert_eq(sum, 1);
+    ls_group_destroy(group);
+}
+
+/* After an abort every operation ends with its reason, the first one. */
+Test(group, abort)
+{
+    struct ls_group *group = alone();
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+
+    cr_assert_eq(ls_group_run(group, &barrier, &err), LS_OK);
+    ls_group_abort(group, "first");
+    ls_group_abort(group, "second");
+    cr_assert_eq(ls_group_run(group, &barrier, &err), LS_EINTERRUPTED);
+    cr_assert_not_null(strstr(err.message, "first"));
+    ls_group_destroy(group);
+}
+
+/* Parts of a result are disjoint, in order and cover it, for any count and world. */
+Test(group, slices)
+{
+    for (int world = 1; world < 40; world++)
+        for (int64_t count = 0; count < 3000000; count = count * 3 + 7) {
+            int64_t end = 0;
+            for (int r = 0; r < world; r++) {
+                int64_t begin, length;
+                lsi_slice(count, world, r, &begin, &length);
+                cr_assert(begin == end && length >= 0);
+                end = begin + length;
+            }
+            cr_assert_eq(end, count);
+        }
+}
+
+/* Registered memory is zeroed, aligned, and of no use while an operation runs. */
+Test(group, registered)
+{
+    struct ls_group *group = alone();
+    struct ls_error err = LS_ERROR_INIT;
+    void *memory = NULL;
+
+    cr_assert_eq(ls_group_register(group, 1000, &memory, &err), LS_OK, "%s", err.message);
+    cr_assert_eq((uintptr_t)memory % 64, 0);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(((uint8_t *)memory)[i], 0);
+    cr_assert_eq(ls_group_register(group, 0, &memory, &err), LS_EINVAL);
+    ls_group_destroy(group);
+}
