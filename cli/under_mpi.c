@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A rank of mpirun: learns where the coordinator is from rank 0, then works like any worker. See under_mpi.h. */
+#include "cli/under_mpi.h"
+
+#include "cli/host.h"
+#include "collective/provider/mpi/launch.h"
+#include "core/base/alloc.h"
+#include "core/base/hash.h"
+#include "core/base/str.h"
+#include "worker/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What rank 0 tells the others before anything else. */
+struct boot {
+    int32_t status;
+    char coordinator[256];
+    uint8_t secret[32];
+};
+
+struct hosting {
+    struct ls_host host;
+    bool open, started;
+    pthread_t thread;
+    char *summary;
+    enum ls_status status;
+    struct ls_error err;
+};
+
+bool ls_under_mpi(void)
+{
+    return ls_mpi_launch_detected() != NULL;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    ls_worker_stop();
+}
+
+/* All ranks on this machine: then nobody else needs to reach the coordinator. */
+static bool all_here(int world)
+{
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    int64_t count = 0;
+
+    return world == 1 || (here != NULL && ls_str_to_i64(here, &count) && count == world);
+}
+
+static void *host_main(void *state)
+{
+    struct hosting *h = state;
+
+    h->status = ls_host_run(&h->host, &h->summary, &h->err);
+    return NULL;
+}
+
+static enum ls_status start_host(const struct ls_mpi_run *run, struct hosting *h, int world, struct boot *boot)
+{
+    struct ls_host_options options = {
+        .job = run->job, .quiet = run->quiet, .fresh = run->fresh, .overwrite = run->overwrite};
+    bool here = all_here(world);
+    char name[200] = "127.0.0.1";
+
+    options.listen = here ? "127.0.0.1:0" : "0.0.0.0:0";
+    if (!here && gethostname(name, sizeof name - 1) != 0)
+        return ls_error_set(&h->err, LS_EIO, "this machine does not know its name");
+    if (ls_random_bytes(boot->secret, sizeof boot->secret) != LS_OK)
+        return ls_error_set(&h->err, LS_EIO, "the system gives no random numbers for the job's secret");
+    memcpy(options.secret, boot->secret, sizeof options.secret);
+    h->open = true;
+    h->status = ls_host_open(&options, &h->host, &h->err);
+    if (h->status != LS_OK)
+        return h->status;
+    (void)snprintf(boot->coordinator, sizeof boot->coordinator, "%s:%u", name,
+                   (unsigned)ls_server_port(h->host.server));
+    h->started = pthread_create(&h->thread, NULL, host_main, h) == 0;
+    return h->started ? LS_OK : ls_error_set(&h->err, LS_ENOMEM, "cannot start the coordinator's thread");
+}
+
+static enum ls_status work(const struct ls_mpi_run *run, const struct boot *boot, int rank, bool *told,
+                           struct ls_error *err)
+{
+    struct ls_worker_options options = {
+        .job = run->job, .coordinator = boot->coordinator, .index = rank, .save_weights = run->save_weights};
+    char *summary = NULL;
+    enum ls_status status;
+
+    memcpy(options.secret, boot->secret, sizeof options.secret);
+    status = ls_worker_run(&options, &summary, told, err);
+    ls_free(summary);
+    return status;
+}
+
+/* Rank 0 says how the job ended; others speak only of what could not be told to it. */
+static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status status, struct ls_error *err)
+{
+    if (h->started) {
+        (void)pthread_join(h->thread, NULL);
+        status = h->status;
+        *err = h->err;
+    }
+    if (h->open)
+        ls_host_close(&h->host);
+    if (status == LS_OK || status == LS_EINTERRUPTED) {
+        ls_mpi_finalize(0);
+        if (rank != 0)
+            exit(ls_status_exit(status));
+        return status;
+    }
+    if (rank == 0 || !told)
+        fprintf(stderr, "lockstep: %s\n", err->message);
+    (void)fflush(stderr);
+    ls_mpi_finalize(ls_status_exit(status));
+    return status;
+}
+
+enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
+{
+    struct boot boot = {.status = LS_OK};
+    struct hosting h = {.status = LS_OK};
+    bool told = false;
+    int rank, world;
+    enum ls_status status = ls_mpi_launch_open(&rank, &world, err);
+
+    if (status != LS_OK)
+        return status;
+    run->job->workers = world;
+    if (strcmp(run->job->transport, "auto") == 0)
+        memcpy(run->job->transport, "mpi", sizeof "mpi");
+    if (rank == 0)
+        boot.status = (int32_t)start_host(run, &h, world, &boot);
+    status = ls_mpi_bcast_bytes(&boot, sizeof boot, 0, err);
+    if (status == LS_OK && boot.status != LS_OK) {
+        *err = h.err;
+        return end(&h, rank, rank != 0, (enum ls_status)boot.status, err);
+    }
+    if (rank != 0) {
+        (void)signal(SIGINT, on_signal);
+        (void)signal(SIGTERM, on_signal);
+    }
+    if (status == LS_OK)
+        status = work(run, &boot, rank, &told, err);
+    status = end(&h, rank, told, status, err);
+    ls_summary_print(h.summary, run->json, run->path);
+    ls_free(h.summary);
+    return status;
+}
