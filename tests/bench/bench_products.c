@@ -27,18 +27,33 @@ static const char *const kind_names[] = {"forward", "input gradient", "weight gr
 struct shape {
     enum kind kind;
     int64_t rows, inputs, outputs;
+    int64_t batch; /* of the job, of which `rows` are one worker's: a range of its shards */
 };
 
 static const struct shape shapes[] = {
-    {FORWARD, 256, 784, 512},          {FORWARD, 128, 784, 512},
-    {FORWARD, 256, 512, 512},          {FORWARD, 128, 512, 512},
-    {FORWARD, 128, 9216, 128},         {FORWARD, 256, 512, 10},
-    {FORWARD, 32, 784, 512},           {FORWARD, 1, 784, 512},
-    {INPUT_GRADIENT, 256, 512, 512},   {INPUT_GRADIENT, 128, 512, 512},
-    {INPUT_GRADIENT, 128, 9216, 128},  {INPUT_GRADIENT, 256, 512, 10},
-    {WEIGHT_GRADIENT, 256, 784, 512},  {WEIGHT_GRADIENT, 128, 784, 512},
-    {WEIGHT_GRADIENT, 256, 512, 512},  {WEIGHT_GRADIENT, 128, 512, 512},
-    {WEIGHT_GRADIENT, 128, 9216, 128}, {WEIGHT_GRADIENT, 256, 512, 10},
+    {FORWARD, 256, 784, 512, 256},
+    {FORWARD, 128, 784, 512, 256},
+    {FORWARD, 256, 512, 512, 256},
+    {FORWARD, 128, 512, 512, 256},
+    {FORWARD, 128, 9216, 128, 128},
+    {FORWARD, 256, 512, 10, 256},
+    {FORWARD, 128, 128, 10, 128},
+    {FORWARD, 32, 784, 512, 32},
+    {FORWARD, 1, 784, 512, 1},
+    {INPUT_GRADIENT, 256, 512, 512, 256},
+    {INPUT_GRADIENT, 128, 512, 512, 256},
+    {INPUT_GRADIENT, 128, 9216, 128, 128},
+    {INPUT_GRADIENT, 256, 512, 10, 256},
+    {INPUT_GRADIENT, 128, 128, 10, 128},
+    {WEIGHT_GRADIENT, 256, 784, 512, 256},
+    {WEIGHT_GRADIENT, 128, 784, 512, 256},
+    {WEIGHT_GRADIENT, 256, 512, 512, 256},
+    {WEIGHT_GRADIENT, 128, 512, 512, 256},
+    {WEIGHT_GRADIENT, 128, 512, 512, 128},
+    {WEIGHT_GRADIENT, 128, 9216, 128, 128},
+    {WEIGHT_GRADIENT, 64, 9216, 128, 128},
+    {WEIGHT_GRADIENT, 256, 512, 10, 256},
+    {WEIGHT_GRADIENT, 128, 128, 10, 128},
 };
 
 struct options {
@@ -82,6 +97,7 @@ static void bench_init(struct bench *b)
 {
     const struct shape *s = &b->shape;
     bool forward = s->kind == FORWARD, weights = s->kind == WEIGHT_GRADIENT;
+    int shards;
 
     b->in[0] = filled(s->rows, s->kind == INPUT_GRADIENT ? s->outputs : s->inputs);
     b->in[1] = weights ? filled(s->rows, s->outputs) : filled(s->inputs, s->outputs);
@@ -93,7 +109,8 @@ static void bench_init(struct bench *b)
     b->attrs.dense.transposed_w = s->kind == INPUT_GRADIENT;
     if (weights)
         b->attrs = (struct ls_op_attrs){0};
-    b->shards = ls_shards_of(s->rows, ls_shards_default(s->rows), 0, ls_shards_default(s->rows));
+    shards = ls_shards_default(s->batch);
+    b->shards = ls_shards_of(s->batch, shards, 0, (int)(shards * s->rows / s->batch));
     b->call = (struct ls_op_call){.op = weights ? LS_OP_DENSE_WGRAD : LS_OP_DENSE,
                                   .attrs = &b->attrs,
                                   .in = b->in,
@@ -187,8 +204,8 @@ static void measure(struct bench *b, int rounds)
     qsort(ours, (size_t)rounds, sizeof ours[0], by_value);
     qsort(theirs, (size_t)rounds, sizeof theirs[0], by_value);
     qsort(ratio, (size_t)rounds, sizeof ratio[0], by_value);
-    printf("%-16s %4d x %4d -> %4d  %7.1f GF/s (best %.1f)", kind_names[s->kind], (int)s->rows, (int)s->inputs,
-           (int)s->outputs, point(ours, rounds, 0.5), ours[rounds - 1]);
+    printf("%-16s %4d x %4d -> %4d, %2d shards  %7.1f GF/s (best %.1f)", kind_names[s->kind], (int)s->rows,
+           (int)s->inputs, (int)s->outputs, b->shards.count, point(ours, rounds, 0.5), ours[rounds - 1]);
 #ifdef LS_BENCH_DNNL
     printf("  oneDNN %7.1f (best %.1f)  ratio %.2f (%.2f .. %.2f)", point(theirs, rounds, 0.5), theirs[rounds - 1],
            point(ratio, rounds, 0.5), point(ratio, rounds, 0.1), point(ratio, rounds, 0.9));
@@ -206,6 +223,8 @@ static void fix_threads(const struct options *options, char **argv)
         return;
     (void)snprintf(text, sizeof text, "%d", options->threads);
     setenv("OMP_NUM_THREADS", text, 1);
+    if (options->isa != NULL && strcmp(options->isa, "avx2") == 0)
+        setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
     execv("/proc/self/exe", argv);
 }
 

@@ -23,15 +23,17 @@ void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_
     }
 }
 
+#define INLINE static inline __attribute__((always_inline))
+
 #if defined(LS_ISA_avx512)
-/* 16 rows of 16 become 16 columns. */
-static void transpose(const float *from, int64_t from_step, float *to, int64_t to_step)
+/* Up to 16 rows of up to 16 terms become columns; missing rows are zeros, missing terms are not written. */
+INLINE void transpose(const float *from, int64_t from_step, int rows, int64_t terms, float *to, int64_t to_step)
 {
     __m512 a[16], b[16];
     int i;
 
     for (i = 0; i < 16; i++)
-        a[i] = _mm512_loadu_ps(from + i * from_step);
+        a[i] = i < rows ? vec_load_some(from + i * from_step, terms) : vec_set(0.0f);
     for (i = 0; i < 16; i += 2) {
         b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
         b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
@@ -50,21 +52,23 @@ static void transpose(const float *from, int64_t from_step, float *to, int64_t t
         b[12 + i] = _mm512_shuffle_f32x4(a[8 + i], a[12 + i], 0xdd);
     }
     for (i = 0; i < 4; i++) {
-        _mm512_storeu_ps(to + i * to_step, _mm512_shuffle_f32x4(b[i], b[8 + i], 0x88));
-        _mm512_storeu_ps(to + (8 + i) * to_step, _mm512_shuffle_f32x4(b[i], b[8 + i], 0xdd));
-        _mm512_storeu_ps(to + (4 + i) * to_step, _mm512_shuffle_f32x4(b[4 + i], b[12 + i], 0x88));
-        _mm512_storeu_ps(to + (12 + i) * to_step, _mm512_shuffle_f32x4(b[4 + i], b[12 + i], 0xdd));
+        a[i] = _mm512_shuffle_f32x4(b[i], b[8 + i], 0x88);
+        a[8 + i] = _mm512_shuffle_f32x4(b[i], b[8 + i], 0xdd);
+        a[4 + i] = _mm512_shuffle_f32x4(b[4 + i], b[12 + i], 0x88);
+        a[12 + i] = _mm512_shuffle_f32x4(b[4 + i], b[12 + i], 0xdd);
     }
+    for (i = 0; i < 16 && i < terms; i++)
+        vec_store(to + i * to_step, a[i]);
 }
 #else
-/* 8 rows of 8 become 8 columns. */
-static void transpose(const float *from, int64_t from_step, float *to, int64_t to_step)
+/* Up to 8 rows of up to 8 terms become columns; missing rows are zeros, missing terms are not written. */
+INLINE void transpose(const float *from, int64_t from_step, int rows, int64_t terms, float *to, int64_t to_step)
 {
     __m256 a[8], b[8];
     int i;
 
     for (i = 0; i < 8; i++)
-        a[i] = _mm256_loadu_ps(from + i * from_step);
+        a[i] = i < rows ? vec_load_some(from + i * from_step, terms) : vec_set(0.0f);
     for (i = 0; i < 8; i += 2) {
         b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
         b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
@@ -76,23 +80,13 @@ static void transpose(const float *from, int64_t from_step, float *to, int64_t t
         a[i + 3] = (__m256)_mm256_unpackhi_pd((__m256d)b[i + 1], (__m256d)b[i + 3]);
     }
     for (i = 0; i < 4; i++) {
-        _mm256_storeu_ps(to + i * to_step, _mm256_permute2f128_ps(a[i], a[4 + i], 0x20));
-        _mm256_storeu_ps(to + (4 + i) * to_step, _mm256_permute2f128_ps(a[i], a[4 + i], 0x31));
+        b[i] = _mm256_permute2f128_ps(a[i], a[4 + i], 0x20);
+        b[4 + i] = _mm256_permute2f128_ps(a[i], a[4 + i], 0x31);
     }
+    for (i = 0; i < 8 && i < terms; i++)
+        vec_store(to + i * to_step, b[i]);
 }
 #endif
-
-/* The same for fewer rows or terms. */
-static void transpose_some(const float *from, int64_t from_step, int rows, int64_t terms, float *to, int64_t to_step)
-{
-    int64_t k;
-    int r;
-
-    for (k = 0; k < terms; k++) {
-        for (r = 0; r < VEC_LANES; r++)
-            to[k * to_step + r] = r < rows ? from[r * from_step + k] : 0.0f;
-    }
-}
 
 void LSI_ISA_NAME(lsi_product_pack_transposed)(const float *from, int64_t from_step, int64_t depth, int columns,
                                                float *to, int64_t to_step)
@@ -107,8 +101,9 @@ void LSI_ISA_NAME(lsi_product_pack_transposed)(const float *from, int64_t from_s
         k = 0;
         if (count == VEC_LANES) {
             for (; k + VEC_LANES <= depth; k += VEC_LANES)
-                transpose(rows + k, from_step, to + k * to_step + c, to_step);
+                transpose(rows + k, from_step, VEC_LANES, VEC_LANES, to + k * to_step + c, to_step);
         }
-        transpose_some(rows + k, from_step, count, depth - k, to + k * to_step + c, to_step);
+        for (; k < depth; k += VEC_LANES)
+            transpose(rows + k, from_step, count, depth - k, to + k * to_step + c, to_step);
     }
 }

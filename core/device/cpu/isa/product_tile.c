@@ -28,30 +28,41 @@ INLINE void finish(const struct product_tile *t, vec acc[TILE_ROWS][2], const in
     store(t->to, t->to_step, acc, rows, registers, whole, columns);
 }
 
-INLINE void body(const struct product_tile *t, const int rows, const int registers, const bool direct)
+enum layout { COPIED, IN_PLACE, DIRECT };
+
+/* Term k of row r of a. In place five pointers and a step make every address of fourteen rows. */
+INLINE float element(const float *const a[5], int64_t a_step, const int r, const enum layout layout)
+{
+    return layout == IN_PLACE ? a[r / 3][r % 3 * a_step] : a[0][r * TILE_PITCH];
+}
+
+INLINE void body(const struct product_tile *t, const int rows, const int registers, const enum layout layout)
 {
     vec acc[TILE_ROWS][2];
-    const float *a = t->a, *b = t->b;
-    const int64_t b_step = direct ? t->b_step : registers * VEC_LANES;
+    const int64_t a_step = t->a_step, b_step = layout == DIRECT ? t->b_step : registers * VEC_LANES;
+    const float *a[5] = {t->a, t->a + 3 * a_step, t->a + 6 * a_step, t->a + 9 * a_step, t->a + 12 * a_step};
+    const float *b = t->b;
 
     clear(acc, rows);
     for (int64_t k = t->depth; k > 0; k--) {
         vec b0 = vec_load(b);
         vec b1 = registers > 1 ? vec_load(b + VEC_LANES) : b0;
 
-        if (direct) {
+        if (layout == DIRECT) {
             __builtin_prefetch(b + AHEAD * b_step);
             __builtin_prefetch(b + AHEAD * b_step + TILE_COLUMNS - 1);
         }
         UNROLL
         for (int r = 0; r < rows; r++) {
-            vec x = vec_set(a[r * TILE_PITCH]);
+            vec x = vec_set(element(a, a_step, r, layout));
 
             acc[r][0] = vec_multiply_add(x, b0, acc[r][0]);
             if (registers > 1)
                 acc[r][1] = vec_multiply_add(x, b1, acc[r][1]);
         }
-        a++;
+        UNROLL
+        for (int i = 0; i < 5; i++)
+            a[i]++;
         b += b_step;
     }
     if (t->columns == registers * VEC_LANES)
@@ -60,15 +71,17 @@ INLINE void body(const struct product_tile *t, const int rows, const int registe
         finish(t, acc, rows, registers, false);
 }
 
-#define TILE(name, rows, registers, direct)        \
+#define TILE(name, rows, registers, layout)        \
     static void name(const struct product_tile *t) \
     {                                              \
-        body(t, rows, registers, direct);          \
+        body(t, rows, registers, layout);          \
     }
-#define HEIGHT(rows)                        \
-    TILE(packed_##rows##x1, rows, 1, false) \
-    TILE(packed_##rows##x2, rows, 2, false) \
-    TILE(direct_##rows, rows, 2, true)
+#define HEIGHT(rows)                             \
+    TILE(copied_##rows##x1, rows, 1, COPIED)     \
+    TILE(copied_##rows##x2, rows, 2, COPIED)     \
+    TILE(in_place_##rows##x1, rows, 1, IN_PLACE) \
+    TILE(in_place_##rows##x2, rows, 2, IN_PLACE) \
+    TILE(direct_##rows, rows, 2, DIRECT)
 HEIGHT(1)
 HEIGHT(2)
 HEIGHT(3)
@@ -86,13 +99,15 @@ HEIGHT(13)
 HEIGHT(14)
 #endif
 
-#define ENTRY(rows)                                         \
-    {                                                       \
-        packed_##rows##x1, packed_##rows##x2, direct_##rows \
+#define ENTRY(rows)                                                                         \
+    {                                                                                       \
+        {copied_##rows##x1, copied_##rows##x2}, {in_place_##rows##x1, in_place_##rows##x2}, \
+        {                                                                                   \
+            NULL, direct_##rows                                                             \
+        }                                                                                   \
     }
-enum { PACKED = 0, DIRECT = 2, VARIANTS = 3 };
 
-static const tile_fn tiles[TILE_ROWS][VARIANTS] = {
+static const tile_fn tiles[TILE_ROWS][3][2] = {
     ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),  ENTRY(5),  ENTRY(6),
 #if TILE_ROWS > 6
     ENTRY(7), ENTRY(8), ENTRY(9), ENTRY(10), ENTRY(11), ENTRY(12), ENTRY(13), ENTRY(14),
@@ -101,10 +116,15 @@ static const tile_fn tiles[TILE_ROWS][VARIANTS] = {
 
 void LSI_ISA_NAME(lsi_product_tile_rows)(const struct product_tile *tile)
 {
-    tiles[tile->rows - 1][PACKED + (tile->columns > VEC_LANES)](tile);
+    tiles[tile->rows - 1][COPIED][tile->columns > VEC_LANES](tile);
+}
+
+void LSI_ISA_NAME(lsi_product_tile_in_place)(const struct product_tile *tile)
+{
+    tiles[tile->rows - 1][IN_PLACE][tile->columns > VEC_LANES](tile);
 }
 
 void LSI_ISA_NAME(lsi_product_tile_direct)(const struct product_tile *tile)
 {
-    tiles[tile->rows - 1][DIRECT](tile);
+    tiles[tile->rows - 1][DIRECT][1](tile);
 }

@@ -24,7 +24,8 @@
 
 /* One block of a dense product: to = block [+ to] [+ bias], [relu]. */
 struct product_tile {
-    const float *a;    /* [row][term], TILE_PITCH apart */
+    const float *a;    /* [row][term], a_step apart */
+    int64_t a_step;    /* TILE_PITCH, or in place: any */
     const float *b;    /* [term][column] */
     int64_t b_step;    /* direct only: floats from term to term */
     int64_t depth;     /* terms */
@@ -38,7 +39,9 @@ struct product_tile {
 
 /* a is [row][term]; b packed: whole registers may be read where columns end. */
 void LSI_ISA_NAME(lsi_product_tile_rows)(const struct product_tile *tile);
-/* The same with b as it lies in memory: columns == TILE_COLUMNS, fetched ahead. */
+/* The same with rows of a as they lie in memory. */
+void LSI_ISA_NAME(lsi_product_tile_in_place)(const struct product_tile *tile);
+/* a copied, b as it lies in memory: columns == TILE_COLUMNS, fetched ahead. */
 void LSI_ISA_NAME(lsi_product_tile_direct)(const struct product_tile *tile);
 /* One block of a batch reduction and what its sum is added to. Sums between blocks lie in slots of the tile: slot 0
  * is a shard's running sum, slot 1 + i the i-th pending partial of the tree. */
@@ -114,6 +117,10 @@ static inline int panel_columns(int64_t columns, int64_t panel)
 
     return (int)(left < TILE_COLUMNS ? left : TILE_COLUMNS);
 }
+
+/* Up to PRODUCT_WIDE_ROWS rows, w not transposed: columns are what fills the registers. */
+#define PRODUCT_WIDE_ROWS 3
+void LSI_ISA_NAME(lsi_product_wide)(struct ls_device *device, const struct lsi_dense *dense);
 
 /* products_wgrad.c: its row of the table. */
 void LSI_ISA_NAME(lsi_cpu_dense_wgrad)(struct lsi_kernel *table);

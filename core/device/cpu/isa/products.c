@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dense: y = act(x w + bias). Blocks of 256 terms outside, so that y holds the running sums; within a block the
- * panels of w are packed once, tiles of rows go over them. Few rows read w as it lies in memory.
+ * dense: y = act(x w + bias). Blocks of 256 terms outside, so that y holds the running sums; within a block tiles of
+ * rows go over panels of columns. w is read as it lies in memory (the processor fetches far enough ahead), apart from
+ * an incomplete panel and a transposed w, which are packed; long rows of x are copied once for many panels.
  */
 #include "core/device/cpu/isa/product_tile.h"
 
@@ -9,12 +10,16 @@
 
 #define CHUNK_PANELS (512 / TILE_COLUMNS) /* panels packed at once: 512 KiB of a block */
 #define GROUP 3
+/* Terms of rows of x that need no copy. Longer ones are copied, as rows may crowd into one set of the cache, unless
+ * there is one panel only and they do not. */
+#define SHORT_ROW 64
 #define A_FLOATS ((size_t)GROUP * TILE_ROWS * TILE_PITCH)
 
 struct dense {
     struct lsi_dense d;
     int64_t tiles, panels;
-    bool direct;       /* w is read as it lies */
+    bool direct;       /* whole panels of w are read as they lie, rows of x are copied */
+    bool in_place;     /* rows of x are read as they lie, w is packed */
     bool split_panels; /* threads share out the panels, else the tiles */
     float *workspace;
     size_t thread_floats; /* of the workspace */
@@ -49,8 +54,9 @@ static struct dense dense_of(const struct ls_device *device, const struct ls_op_
 
     job.tiles = tile_count(job.d.rows);
     job.panels = panel_count(job.d.columns);
-    job.direct = !job.d.transposed_w;
-    job.split_panels = job.direct || balance(job.panels, threads) + 0.1 >= balance(job.tiles, threads);
+    job.in_place = job.d.depth <= SHORT_ROW || (job.panels == 1 && job.d.depth % 1024 != 0);
+    job.direct = !job.d.transposed_w && !job.in_place;
+    job.split_panels = balance(job.panels, threads) + 0.1 >= balance(job.tiles, threads);
     job.thread_floats = A_FLOATS + LSI_BLOCK * TILE_COLUMNS * (size_t)(job.direct ? 1 : chunk_panels(&job, threads));
     return job;
 }
@@ -66,11 +72,13 @@ static void pack_panel(const struct lsi_dense *d, int64_t panel, int64_t k, int6
     int64_t column = panel * TILE_COLUMNS;
     int columns = panel_columns(d->columns, panel);
 
-    if (d->transposed_w)
-        LSI_ISA_NAME(lsi_product_pack_transposed)
-    (d->w + column * d->depth + k, d->depth, depth, columns, to, tile_width(columns));
-    else LSI_ISA_NAME(lsi_product_pack)(d->w + k * d->columns + column, d->columns, depth, columns, to,
-                                        tile_width(columns));
+    int64_t width = tile_width(columns);
+
+    if (d->transposed_w) {
+        LSI_ISA_NAME(lsi_product_pack_transposed)(d->w + column * d->depth + k, d->depth, depth, columns, to, width);
+    } else {
+        LSI_ISA_NAME(lsi_product_pack)(d->w + k * d->columns + column, d->columns, depth, columns, to, width);
+    }
 }
 
 /* Rows of x, one TILE_PITCH apart. */
@@ -82,6 +90,14 @@ static void copy_rows(const struct lsi_dense *d, int64_t row, int64_t rows, int6
         memcpy(to + r * TILE_PITCH, d->x + (row + r) * d->depth + k, (size_t)depth * sizeof(float));
 }
 
+/* Where a panel of w lies packed; NULL where it is read in place. */
+static float *packed_panel(const struct part *part, int64_t first, int64_t panel)
+{
+    if (!part->job->direct)
+        return part->b + (panel - first) * LSI_BLOCK * TILE_COLUMNS;
+    return panel_columns(part->job->d.columns, panel) < TILE_COLUMNS ? part->b : NULL;
+}
+
 /* One tile of y gets the block of terms [k, k + depth). */
 static void run_tile(const struct part *part, int64_t row, int rows, int64_t panel, int64_t k, int64_t depth,
                      const float *a, const float *b)
@@ -91,6 +107,7 @@ static void run_tile(const struct part *part, int64_t row, int rows, int64_t pan
     bool last = k + depth == d->depth;
     struct product_tile tile = {
         .a = a,
+        .a_step = TILE_PITCH,
         .b = b,
         .depth = depth,
         .rows = rows,
@@ -102,6 +119,12 @@ static void run_tile(const struct part *part, int64_t row, int rows, int64_t pan
         .relu = last && d->relu,
     };
 
+    if (part->job->in_place) {
+        tile.a = d->x + row * d->depth + k;
+        tile.a_step = d->depth;
+        LSI_ISA_NAME(lsi_product_tile_in_place)(&tile);
+        return;
+    }
     if (b != NULL) {
         LSI_ISA_NAME(lsi_product_tile_rows)(&tile);
         return;
@@ -122,12 +145,11 @@ static void run_block(const struct part *part, int64_t first, int64_t last, int6
         int64_t row = tile_begin(d->rows, job->tiles, group);
 
         end = group + GROUP < part->tile_end ? group + GROUP : part->tile_end;
-        copy_rows(d, row, tile_begin(d->rows, job->tiles, end) - row, k, depth, part->a);
+        if (!job->in_place)
+            copy_rows(d, row, tile_begin(d->rows, job->tiles, end) - row, k, depth, part->a);
         for (panel = first; panel < last; panel++) {
-            const float *b = part->b + (panel - first) * LSI_BLOCK * TILE_COLUMNS;
+            const float *b = packed_panel(part, first, panel);
 
-            if (job->direct && panel_columns(d->columns, panel) == TILE_COLUMNS)
-                b = NULL;
             for (t = group; t < end; t++) {
                 int64_t begin = tile_begin(d->rows, job->tiles, t);
 
@@ -138,30 +160,21 @@ static void run_block(const struct part *part, int64_t first, int64_t last, int6
     }
 }
 
-/* Panels one by one where w is read as it lies: only the last, incomplete one is packed. */
 static void run_panels(const struct part *part, int64_t first, int64_t last)
 {
-    const struct dense *job = part->job;
-    const struct lsi_dense *d = &job->d;
+    const struct lsi_dense *d = &part->job->d;
     int64_t k, panel;
 
     for (k = 0; k < d->depth; k += LSI_BLOCK) {
         int64_t depth = d->depth - k < LSI_BLOCK ? d->depth - k : LSI_BLOCK;
 
-        if (!job->direct) {
-            for (panel = first; panel < last; panel++)
-                pack_panel(d, panel, k, depth, part->b + (panel - first) * LSI_BLOCK * TILE_COLUMNS);
-            run_block(part, first, last, k, depth);
-            continue;
+        for (panel = first; panel < last; panel++) {
+            float *to = packed_panel(part, first, panel);
+
+            if (to != NULL)
+                pack_panel(d, panel, k, depth, to);
         }
-        if (panel_columns(d->columns, last - 1) == TILE_COLUMNS) {
-            run_block(part, first, last, k, depth);
-            continue;
-        }
-        pack_panel(d, last - 1, k, depth, part->b);
-        if (first < last - 1)
-            run_block(part, first, last - 1, k, depth);
-        run_block(part, last - 1, last, k, depth);
+        run_block(part, first, last, k, depth);
     }
 }
 
@@ -192,7 +205,10 @@ static enum ls_status dense_run(struct ls_device *device, const struct ls_op_cal
     struct dense job = dense_of(device, call);
 
     (void)err;
-    lsi_device_parallel(device, job.split_panels ? job.panels : job.tiles, 1, dense_range, &job);
+    if (job.d.rows <= PRODUCT_WIDE_ROWS && !job.d.transposed_w)
+        LSI_ISA_NAME(lsi_product_wide)(device, &job.d);
+    else
+        lsi_device_parallel(device, job.split_panels ? job.panels : job.tiles, 1, dense_range, &job);
     return LS_OK;
 }
 
