@@ -14,7 +14,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     bool json = false, quiet = false, fresh = false, overwrite = false;
     const struct ls_option options[] = {
         LS_JOB_OPTION_ROWS(o),
-        {"listen", "HOST:PORT", "where to listen (127.0.0.1 and any port)", LS_OPTION_TEXT, &listen},
+        {"listen", "HOST:PORT", "where to listen (127.0.0.1 and any port)", LS_OPTION_ADDRESS, &listen},
         {"secret-file", "FILE", "64 hexadecimal digits, mode 0600 (else LOCKSTEP_SECRET)", LS_OPTION_TEXT,
          &secret_file},
         {"fresh", NULL, "begin anew instead of resuming", LS_OPTION_FLAG, &fresh},

@@ -22,8 +22,6 @@ static enum ls_status choose_set(struct ls_trainer *trainer, const char *name, s
         status = ls_trainer_dataset(trainer, &job->train, "data.train", &chosen, err);
     else if (strcmp(name, "test") == 0)
         status = ls_trainer_dataset(trainer, &job->test, "data.test", &chosen, err);
-    else if (strcmp(name, "validation") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--data is train, validation or test, not \"%s\"", name);
     if (status != LS_OK)
         return status;
     if (chosen == NULL)
@@ -99,6 +97,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     struct ls_job *job = NULL;
     enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
 
+    if (status == LS_OK && strcmp(set, "train") != 0 && strcmp(set, "validation") != 0 && strcmp(set, "test") != 0)
+        status = ls_error_set(err, LS_EUSAGE, "--data is train, validation or test, not \"%s\"", set);
     if (status == LS_OK)
         status = ls_job_options_load(&o, path, &job, err);
     if (status == LS_OK)

@@ -57,7 +57,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     const char *index = NULL, *path;
     const struct ls_option options[] = {
         LS_JOB_OPTION_ROWS(a.job),
-        {"coordinator", "HOST:PORT", "where the coordinator listens", LS_OPTION_TEXT, &a.coordinator},
+        {"coordinator", "HOST:PORT", "where the coordinator listens", LS_OPTION_ADDRESS, &a.coordinator},
         {"secret-file", "FILE", "64 hexadecimal digits, mode 0600 (else LOCKSTEP_SECRET)", LS_OPTION_TEXT,
          &a.secret_file},
         {"index", "N", "place among the workers (any free one)", LS_OPTION_TEXT, &index},

@@ -15,9 +15,10 @@ struct ls_list {
     int count;
 };
 
-enum ls_option_kind { LS_OPTION_FLAG, LS_OPTION_TEXT, LS_OPTION_COUNT, LS_OPTION_LIST };
+enum ls_option_kind { LS_OPTION_FLAG, LS_OPTION_TEXT, LS_OPTION_ADDRESS, LS_OPTION_COUNT, LS_OPTION_LIST };
 
-/* --name [ARGUMENT]. target: bool *, const char **, int64_t * (>= 0), struct ls_list * by kind. */
+/* --name [ARGUMENT]. target: bool *, const char **, const char ** (HOST:PORT), int64_t * (>= 0), struct ls_list * by
+ * kind. */
 struct ls_option {
     const char *name;
     const char *argument; /* placeholder in --help; NULL for flags */

@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     enum ls_status status;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails like one on a full disk, with a sentence */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
         return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;

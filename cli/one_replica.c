@@ -2,8 +2,7 @@
 #include "cli/one_replica.h"
 
 #include "core/base/alloc.h"
-
-#include <stdio.h>
+#include "core/base/log.h"
 
 enum ls_status ls_group_of_one(struct ls_group **group, struct ls_error *err)
 {
@@ -27,7 +26,7 @@ enum ls_status ls_checkpoint_of_job(const struct ls_job *job, const char *direct
         return ls_error_set(err, LS_EUSAGE, "%s names no run.checkpoint.directory; give --checkpoint DIR", job->path);
     status = ls_ckpt_open(from, ckpt, &fell_back, err);
     if (fell_back != NULL)
-        fprintf(stderr, "lockstep: %s\n", fell_back);
+        ls_log(LS_LOG_WARN, "checkpoint.fallback", "%s", fell_back);
     ls_free(fell_back);
     if (status == LS_ENOENT)
         return ls_error_set(err, LS_ENOENT, "there is no checkpoint in %s yet; lockstep train %s makes one", from,

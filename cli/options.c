@@ -48,6 +48,14 @@ static enum ls_status unknown(const struct ls_command *command, const struct ls_
                         word, command->name);
 }
 
+static bool is_address(const char *value)
+{
+    const char *colon = strrchr(value, ':');
+    int64_t port;
+
+    return colon != NULL && colon != value && ls_str_to_i64(colon + 1, &port) && port >= 0 && port <= 65535;
+}
+
 static enum ls_status store(const struct ls_option *option, const char *value, struct ls_error *err)
 {
     struct ls_list *list = option->target;
@@ -57,6 +65,12 @@ static enum ls_status store(const struct ls_option *option, const char *value, s
         *(bool *)option->target = true;
         return LS_OK;
     case LS_OPTION_TEXT:
+        *(const char **)option->target = value;
+        return LS_OK;
+    case LS_OPTION_ADDRESS:
+        if (!is_address(value))
+            return ls_error_set(err, LS_EUSAGE, "--%s needs HOST:PORT, for example 127.0.0.1:7000, not \"%s\"",
+                                option->name, value);
         *(const char **)option->target = value;
         return LS_OK;
     case LS_OPTION_COUNT:

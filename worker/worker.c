@@ -207,7 +207,7 @@ static enum ls_status open_checkpoint(struct worker *w, struct ls_error *err)
     if (directory == NULL)
         return LS_OK;
     status = ls_ckpt_open(directory, &w->ckpt, &fell_back, err);
-    if (fell_back != NULL)
+    if (fell_back != NULL && w->assignment.first_rank == 0) /* the others see the same */
         ls_log(LS_LOG_WARN, "checkpoint.fallback", "%s", fell_back);
     ls_free(fell_back);
     return status == LS_ENOENT ? LS_OK : status;
@@ -247,6 +247,7 @@ static enum ls_status run_all(struct worker *w, struct ls_error *err)
 static enum ls_status run(struct worker *w, char **summary, bool *told, struct ls_error *err)
 {
     enum ls_status status = join(w, err), finished;
+    bool orderly;
 
     if (status != LS_OK)
         return status;
@@ -257,7 +258,8 @@ static enum ls_status run(struct worker *w, char **summary, bool *told, struct l
         status = run_all(w, err);
     *summary = w->runners[0].summary;
     w->runners[0].summary = NULL;
-    finished = ls_session_finish(w->session, status, *summary != NULL || err == NULL ? *summary : err->message,
+    orderly = *summary != NULL && (status == LS_OK || status == LS_EINTERRUPTED);
+    finished = ls_session_finish(w->session, status, orderly || err == NULL ? *summary : err->message,
                                  status == LS_OK ? err : NULL);
     *told = finished == LS_OK;
     return status != LS_OK ? status : finished;

@@ -59,6 +59,8 @@ enum ls_status ls_ckpt_lock_open(const char *directory, struct ls_ckpt_lock **lo
     if (status == LS_EBUSY)
         (void)ls_error_wrap(err, "another job uses the checkpoint directory %s; end it or choose another directory",
                             directory);
+    else if (status != LS_OK)
+        (void)ls_error_wrap(err, "cannot use the checkpoint directory %s", directory);
     ls_free(path);
     if (status == LS_OK)
         *lock = made;

@@ -15,7 +15,7 @@
 enum ls_status ls_json_parse(const char *text, size_t length, const char *name, json_t **value, struct ls_error *err)
 {
     json_error_t error;
-    json_t *parsed = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *parsed = json_loadb(text != NULL ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 
     if (parsed == NULL)
         return ls_error_set(err, LS_EINVAL, "%s, line %d, column %d: it is not valid JSON: %s", name, error.line,

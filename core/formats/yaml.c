@@ -318,7 +318,7 @@ enum ls_status ls_yaml_parse(const char *text, size_t length, const char *name, 
     if (!yaml_parser_initialize(&in.parser))
         return out_of_memory(&in);
     in.lines = lines != NULL ? json_object() : NULL;
-    yaml_parser_set_input_string(&in.parser, (const unsigned char *)text, length);
+    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(text != NULL ? text : ""), length);
     status = read_stream(&in, &found);
     yaml_parser_delete(&in.parser);
     if (status != LS_OK) {

@@ -81,6 +81,9 @@ static void compare(struct comparison *in, json_t *stored, json_t *now, int dept
         ls_free(b);
         return;
     }
+    /* The name explains every other difference: another optimizer has other options. */
+    if (json_object_get(now, "name") != NULL)
+        compare_member(in, "name", json_object_get(stored, "name"), json_object_get(now, "name"), depth + 1);
     for (void *at = json_object_iter(now); at != NULL; at = json_object_iter_next(now, at))
         compare_member(in, json_object_iter_key(at), json_object_get(stored, json_object_iter_key(at)),
                        json_object_iter_value(at), depth + 1);
