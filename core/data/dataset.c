@@ -3,8 +3,10 @@
 #include "core/data/array.h"
 
 #include "core/base/alloc.h"
+#include "core/base/hash.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct ls_dataset {
@@ -76,24 +78,27 @@ static enum ls_status narrow_labels(struct ls_dataset *set, const char *path, st
     return LS_OK;
 }
 
-static enum ls_status open_labels(const struct ls_dataset_options *options, struct ls_dataset *set,
+/* The labels are there: as many as the features, integers as i32. */
+static enum ls_status take_labels(struct ls_dataset *set, const char *features, const char *labels,
                                   struct ls_error *err)
 {
-    /* Labels are small and become i32 anyway, so they are never shared. */
-    enum ls_status status = lsi_array_read(options->labels, options->format, &set->labels, err);
-    int64_t count;
+    int64_t count = set->labels.view.shape.dim[0];
 
-    if (status != LS_OK)
-        return status;
     set->has_labels = true;
-    count = set->labels.view.shape.dim[0];
     if (count != set->count)
         return ls_error_set(err, LS_EINVAL,
-                            "%s has %" PRId64 " samples and %s has %" PRId64 " labels; the counts must agree",
-                            options->features, set->count, options->labels, count);
+                            "%s has %" PRId64 " samples and %s has %" PRId64 " labels; the counts must agree", features,
+                            set->count, labels, count);
     set->label_shape = sample_shape(&set->labels.view.shape);
     set->label_size = ls_shape_count(&set->label_shape);
-    return narrow_labels(set, options->labels, err);
+    return narrow_labels(set, labels, err);
+}
+
+static void take_features(struct ls_dataset *set)
+{
+    set->count = set->features.view.shape.dim[0];
+    set->feature_shape = sample_shape(&set->features.view.shape);
+    set->feature_size = ls_shape_count(&set->feature_shape);
 }
 
 enum ls_status ls_dataset_open(const struct ls_dataset_options *options, struct ls_dataset **dataset,
@@ -108,17 +113,79 @@ enum ls_status ls_dataset_open(const struct ls_dataset_options *options, struct 
     if (status != LS_OK)
         status = lsi_array_read(options->features, options->format, &set->features, err);
     if (status == LS_OK) {
-        set->count = set->features.view.shape.dim[0];
-        set->feature_shape = sample_shape(&set->features.view.shape);
-        set->feature_size = ls_shape_count(&set->feature_shape);
+        take_features(set);
+        /* Labels are small and become i32 anyway, so they are never shared. */
         if (options->labels != NULL)
-            status = open_labels(options, set, err);
+            status = lsi_array_read(options->labels, options->format, &set->labels, err);
+        if (status == LS_OK && options->labels != NULL)
+            status = take_labels(set, options->features, options->labels, err);
     }
     if (status != LS_OK) {
         ls_dataset_close(set);
         return status;
     }
     *dataset = set;
+    return LS_OK;
+}
+
+static enum ls_status check_memory(const struct ls_view *view, const char *what, struct ls_error *err)
+{
+    enum ls_status status = ls_shape_check(&view->shape, view->dtype, err);
+
+    if (status == LS_OK && (view->data == NULL || view->shape.rank < 1 || ls_shape_count(&view->shape) == 0))
+        status = ls_error_set(err, LS_EINVAL, "the first dimension must count samples, and there must be some");
+    return status == LS_OK ? status : ls_error_wrap(err, "%s", what);
+}
+
+enum ls_status ls_dataset_from_memory(const struct ls_view *features, const struct ls_view *labels,
+                                      struct ls_dataset **dataset, struct ls_error *err)
+{
+    struct ls_dataset *set;
+    enum ls_status status = check_memory(features, "the array of features", err);
+
+    if (status == LS_OK && labels != NULL)
+        status = check_memory(labels, "the array of labels", err);
+    if (status != LS_OK)
+        return status;
+    set = ls_alloc_zeroed(1, sizeof *set);
+    if (set == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for a data set");
+    set->features.view = *features;
+    take_features(set);
+    if (labels != NULL) {
+        set->labels.view = *labels;
+        status = take_labels(set, "the array of features", "the array of labels", err);
+    }
+    if (status != LS_OK)
+        ls_dataset_close(set);
+    else
+        *dataset = set;
+    return status;
+}
+
+static void digest_array(struct ls_sha256 *hash, const struct ls_view *view)
+{
+    char text[128], head[192];
+    size_t length =
+        (size_t)snprintf(head, sizeof head, "%s%s", ls_dtype_name(view->dtype), ls_shape_text(&view->shape, text));
+
+    ls_sha256_update(hash, head, length + 1);
+    ls_sha256_update(hash, view->data, ls_view_bytes(view));
+}
+
+enum ls_status ls_dataset_digest(const struct ls_dataset *dataset, char sha256[65], struct ls_error *err)
+{
+    struct ls_sha256 *hash = ls_sha256_create();
+    uint8_t digest[LS_SHA256_BYTES];
+
+    if (hash == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to digest a data set");
+    digest_array(hash, &dataset->features.view);
+    if (dataset->has_labels)
+        digest_array(hash, &dataset->labels.view);
+    ls_sha256_finish(hash, digest);
+    ls_sha256_destroy(hash);
+    ls_hex(digest, sizeof digest, sha256);
     return LS_OK;
 }
 

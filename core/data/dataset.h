@@ -21,6 +21,10 @@ struct ls_dataset_options {
  * Returned; ends with ls_dataset_close. */
 enum ls_status ls_dataset_open(const struct ls_dataset_options *options, struct ls_dataset **dataset,
                                struct ls_error *err);
+/* The same over arrays in memory, dim[0] of which counts samples; labels may be NULL. Both are borrowed until
+ * ls_dataset_close (integer labels are copied). */
+enum ls_status ls_dataset_from_memory(const struct ls_view *features, const struct ls_view *labels,
+                                      struct ls_dataset **dataset, struct ls_error *err);
 void ls_dataset_close(struct ls_dataset *dataset);
 
 int64_t ls_dataset_count(const struct ls_dataset *dataset);
@@ -42,6 +46,9 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const int64_t *index, i
 /* "(sample count, byte length, SHA-256 of the first and last MiB)" of each file, for the job fingerprint: hex of the
  * digest into text. */
 enum ls_status ls_dataset_file_digest(const char *path, int64_t *byte_length, char sha256[65], struct ls_error *err);
+
+/* SHA-256 over all that the set holds, as it is given out: dtypes, shapes, bytes. */
+enum ls_status ls_dataset_digest(const struct ls_dataset *dataset, char sha256[65], struct ls_error *err);
 
 /* Number of samples a file of a format holds, from its header alone. */
 enum ls_status ls_dataset_file_count(const char *path, const char *format, int64_t *count, struct ls_error *err);

@@ -51,6 +51,10 @@ enum ls_status ls_model_forward(const struct ls_model *model, struct ls_context 
                                 struct ls_value *const *inputs, struct ls_value *const *variables, bool training,
                                 struct ls_model_pass *pass, struct ls_error *err);
 
+/* One canonical JSON text of all that results depend on (layers, options, calls, variables, initialisers): equal texts
+ * are equal models, read from Keras JSON or built from C. LS_EINVAL: not finished. Returned text: ls_free. */
+enum ls_status ls_model_describe(const struct ls_model *model, char **json, struct ls_error *err);
+
 /* One line a layer (name, type, output shape, parameters), as model.summary() prints. Returned text: ls_free. */
 char *ls_model_summary(const struct ls_model *model);
 

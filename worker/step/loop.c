@@ -59,14 +59,28 @@ static enum ls_status save(struct ls_replica *r, struct ls_error *err)
     return status;
 }
 
-/* One training step, up to and with its commit. */
-static enum ls_status train_step(struct ls_replica *r, struct ls_error *err)
+void ls_replica_position(const struct ls_replica *r, uint64_t *epoch, int64_t *step_in_epoch)
 {
-    uint64_t step = r->progress.step, epoch = epoch_of(r, step), made = 0, began = ls_clock_now_ns();
-    const struct ls_schedule *schedule;
-    enum ls_status status = ls_replica_evaluate(
-        r, LS_STEP_TRAIN, epoch, (int64_t)(step - epoch * (uint64_t)r->trainer->steps_per_epoch), &schedule, err);
+    *epoch = epoch_of(r, r->progress.step);
+    *step_in_epoch = (int64_t)(r->progress.step - *epoch * (uint64_t)r->trainer->steps_per_epoch);
+}
 
+void ls_replica_commit(struct ls_replica *r, uint64_t fingerprint)
+{
+    ls_state_flip(r->state);
+    r->fingerprint = fingerprint;
+    r->progress.step++;
+}
+
+enum ls_status ls_replica_step(struct ls_replica *r, struct ls_error *err)
+{
+    uint64_t epoch, made = 0, began = ls_clock_now_ns();
+    int64_t step_in_epoch;
+    const struct ls_schedule *schedule;
+    enum ls_status status;
+
+    ls_replica_position(r, &epoch, &step_in_epoch);
+    status = ls_replica_evaluate(r, LS_STEP_TRAIN, epoch, step_in_epoch, &schedule, err);
     if (status != LS_OK)
         return status;
     tell_phase(r, LS_PHASE_REDUCING);
@@ -75,9 +89,7 @@ static enum ls_status train_step(struct ls_replica *r, struct ls_error *err)
         status = ls_replica_vote(r, schedule, &r->progress.epoch, err);
     if (status != LS_OK)
         return status;
-    ls_state_flip(r->state);
-    r->fingerprint = made;
-    r->progress.step++;
+    ls_replica_commit(r, made);
     if (r->first_step_s > 0) {
         r->busy_s += (double)(ls_clock_now_ns() - began) * 1e-9;
         r->busy_samples += schedule->batch_samples;
@@ -109,8 +121,7 @@ enum ls_status ls_replica_validate(struct ls_replica *r, struct ls_sums *sums, s
     return status;
 }
 
-/* Closes an epoch: its sums become the last ones, validation, and the sums begin anew. */
-static enum ls_status end_epoch(struct ls_replica *r, struct ls_error *err)
+enum ls_status ls_replica_end_epoch(struct ls_replica *r, struct ls_error *err)
 {
     uint64_t done = epoch_of(r, r->progress.step);
     enum ls_status status = LS_OK;
@@ -143,12 +154,12 @@ enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
     enum ls_status status;
 
     r->saved_step = r->progress.step;
-    status = end_epoch(r, err);
+    status = ls_replica_end_epoch(r, err);
     r->saved_ns = ls_clock_now_ns();
     while (status == LS_OK && r->progress.step < total && !r->stopping) {
-        status = train_step(r, err);
+        status = ls_replica_step(r, err);
         if (status == LS_OK && !r->stopping)
-            status = end_epoch(r, err);
+            status = ls_replica_end_epoch(r, err);
         if (status == LS_OK && saves && !r->stopping && (is_due(r) || r->save_asked))
             status = save(r, err);
         r->save_asked = false;

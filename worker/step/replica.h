@@ -89,6 +89,14 @@ enum ls_status ls_replica_update(struct ls_replica *replica, const struct ls_sch
 /* vote.c: everyone's vote on the step; all equal is committed. Adds the batch's sums to *sums. */
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,
                                struct ls_error *err);
+/* loop.c: the voted step becomes the state; fingerprint is what ls_replica_update gave. A training step by hand is
+ * evaluate (TRAIN), update, vote into &progress.epoch, commit; ls_replica_step is those four. */
+void ls_replica_commit(struct ls_replica *replica, uint64_t fingerprint);
+enum ls_status ls_replica_step(struct ls_replica *replica, struct ls_error *err);
+/* Epoch of the step that is next, and that step's place in it. */
+void ls_replica_position(const struct ls_replica *replica, uint64_t *epoch, int64_t *step_in_epoch);
+/* Where a whole epoch is done: validation, and its sums become the last ones. Otherwise nothing. */
+enum ls_status ls_replica_end_epoch(struct ls_replica *replica, struct ls_error *err);
 size_t ls_vote_bytes(const struct ls_replica *replica);
 /* save.c: writes and commits a checkpoint of the current state; every rank calls it at the same step. */
 enum ls_status ls_replica_save(struct ls_replica *replica, struct ls_error *err);

@@ -3,6 +3,8 @@
 #include "worker/step/trainer.h"
 
 #include "core/base/alloc.h"
+#include "core/base/hash.h"
+#include "core/formats/json.h"
 
 #include <string.h>
 
@@ -10,8 +12,10 @@ static enum ls_status open_model(struct ls_trainer *trainer, struct ls_error *er
 {
     const struct ls_job *job = trainer->job;
     struct ls_optimizer_options options = LS_OPTIMIZER_OPTIONS_DEFAULT;
-    enum ls_status status = ls_model_from_keras(job->model_text, job->model_length, &trainer->model, err);
+    enum ls_status status = LS_OK;
 
+    if (!trainer->lent)
+        status = ls_model_from_keras(job->model_text, job->model_length, &trainer->model, err);
     if (status != LS_OK)
         return ls_error_wrap(err, "%s", job->model);
     if (ls_model_input_count(trainer->model) != 1 || ls_model_output_count(trainer->model) != 1)
@@ -61,6 +65,16 @@ static enum ls_status check_labels(const struct ls_trainer *trainer, const struc
     return status;
 }
 
+static enum ls_status check_set(const struct ls_trainer *trainer, const struct ls_dataset *dataset, const char *key,
+                                struct ls_error *err)
+{
+    enum ls_status status = check_features(trainer, dataset, key, err);
+
+    if (status == LS_OK && ls_dataset_has_labels(dataset))
+        status = check_labels(trainer, dataset, key, err);
+    return status;
+}
+
 enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct ls_job_data *data, const char *key,
                                   struct ls_dataset **dataset, struct ls_error *err)
 {
@@ -74,9 +88,7 @@ enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct
     status = ls_dataset_open(&options, &opened, err);
     if (status != LS_OK)
         return ls_error_wrap(err, "%s", key);
-    status = check_features(trainer, opened, key, err);
-    if (status == LS_OK && ls_dataset_has_labels(opened))
-        status = check_labels(trainer, opened, key, err);
+    status = check_set(trainer, opened, key, err);
     if (status != LS_OK)
         ls_dataset_close(opened);
     else
@@ -84,16 +96,12 @@ enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct
     return status;
 }
 
-static enum ls_status open_training(struct ls_trainer *trainer, struct ls_error *err)
+/* The data sets are open: may they be trained on, and for how long? */
+static enum ls_status count_steps(struct ls_trainer *trainer, struct ls_error *err)
 {
     const struct ls_job *job = trainer->job;
     int64_t count;
-    enum ls_status status = ls_trainer_dataset(trainer, &job->train, "data.train", &trainer->train, err);
 
-    if (status == LS_OK)
-        status = ls_trainer_dataset(trainer, &job->validation, "data.validation", &trainer->validation, err);
-    if (status != LS_OK)
-        return status;
     if (trainer->train == NULL || !ls_dataset_has_labels(trainer->train))
         return ls_error_set(err, LS_EINVAL, "%s: data.train with features and labels is needed for training",
                             job->path);
@@ -106,30 +114,143 @@ static enum ls_status open_training(struct ls_trainer *trainer, struct ls_error 
     trainer->total_steps = trainer->steps_per_epoch * job->epochs;
     if (job->max_steps > 0 && job->max_steps < trainer->total_steps)
         trainer->total_steps = job->max_steps;
-    status = ls_job_canonical_json(job, &trainer->job_json, err);
+    return LS_OK;
+}
+
+static enum ls_status open_training(struct ls_trainer *trainer, struct ls_error *err)
+{
+    const struct ls_job *job = trainer->job;
+    enum ls_status status = ls_trainer_dataset(trainer, &job->train, "data.train", &trainer->train, err);
+
+    if (status == LS_OK)
+        status = ls_trainer_dataset(trainer, &job->validation, "data.validation", &trainer->validation, err);
+    if (status == LS_OK)
+        status = count_steps(trainer, err);
+    if (status == LS_OK)
+        status = ls_job_canonical_json(job, &trainer->job_json, err);
     return status == LS_OK ? ls_job_fingerprint(job, trainer->fingerprint, err) : status;
+}
+
+/* What the canonical JSON says of a set in memory. */
+static enum ls_status add_set(json_t *data, const char *key, const struct ls_dataset *dataset, struct ls_error *err)
+{
+    char sha256[65];
+    enum ls_status status = dataset != NULL ? ls_dataset_digest(dataset, sha256, err) : LS_OK;
+
+    if (dataset != NULL && status == LS_OK)
+        (void)json_object_set_new(data, key,
+                                  json_pack("{s:s, s:I, s:s}", "format", "memory", "samples",
+                                            (json_int_t)ls_dataset_count(dataset), "sha256", sha256));
+    return status;
+}
+
+/* The job's canonical JSON with the model's description and the data sets' digests in the places of files. */
+static enum ls_status describe_lent(struct ls_trainer *trainer, struct ls_error *err)
+{
+    struct ls_job job = *trainer->job;
+    uint8_t digest[LS_SHA256_BYTES];
+    char *text = NULL;
+    json_t *root = NULL, *data;
+    enum ls_status status = ls_model_describe(trainer->model, &job.model_text, err);
+
+    if (status != LS_OK)
+        return status;
+    job.model_length = strlen(job.model_text);
+    status = ls_job_canonical_json(&job, &text, err);
+    if (status == LS_OK)
+        status = ls_json_parse(text, strlen(text), "the job", &root, err);
+    data = json_object_get(root, "data");
+    if (status == LS_OK)
+        status = add_set(data, "train", trainer->train, err);
+    if (status == LS_OK)
+        status = add_set(data, "validation", trainer->validation, err);
+    if (status == LS_OK)
+        status = ls_json_canonical_text(root, &trainer->job_json, err);
+    if (status == LS_OK) {
+        ls_sha256_of(trainer->job_json, strlen(trainer->job_json), digest);
+        ls_hex(digest, sizeof digest, trainer->fingerprint);
+    }
+    json_decref(root);
+    ls_free(text);
+    ls_free(job.model_text);
+    return status;
+}
+
+static enum ls_status open_lent(struct ls_trainer *trainer, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    if (trainer->train != NULL)
+        status = check_set(trainer, trainer->train, "data.train", err);
+    if (status == LS_OK && trainer->validation != NULL)
+        status = check_set(trainer, trainer->validation, "data.validation", err);
+    if (status == LS_OK)
+        status = count_steps(trainer, err);
+    return status == LS_OK ? describe_lent(trainer, err) : status;
+}
+
+static struct ls_trainer *create(const struct ls_job *job, struct ls_error *err)
+{
+    struct ls_trainer *made = ls_alloc_zeroed(1, sizeof *made);
+
+    if (made == NULL) {
+        (void)ls_error_set(err, LS_ENOMEM, "not enough memory to open the job");
+        return NULL;
+    }
+    made->job = job;
+    made->v_total = job->batch_shards > 0 ? (int)job->batch_shards : ls_shards_default(job->batch_size);
+    for (int i = 0; i < job->metric_count; i++)
+        made->metric_names[i] = job->metrics[i];
+    return made;
+}
+
+static void specify(struct ls_trainer *trainer)
+{
+    const struct ls_job *job = trainer->job;
+
+    trainer->spec = (struct ls_train_spec){.model = trainer->model,
+                                           .loss = job->loss,
+                                           .from_logits = job->from_logits,
+                                           .metrics = trainer->metric_names,
+                                           .metric_count = job->metric_count};
 }
 
 enum ls_status ls_trainer_open(const struct ls_job *job, enum ls_trainer_sets sets, struct ls_trainer **trainer,
                                struct ls_error *err)
 {
-    struct ls_trainer *made = ls_alloc_zeroed(1, sizeof *made);
+    struct ls_trainer *made = create(job, err);
     enum ls_status status;
 
     if (made == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory to open the job");
-    made->job = job;
-    made->v_total = job->batch_shards > 0 ? (int)job->batch_shards : ls_shards_default(job->batch_size);
-    for (int i = 0; i < job->metric_count; i++)
-        made->metric_names[i] = job->metrics[i];
+        return LS_ENOMEM;
     status = open_model(made, err);
     if (status == LS_OK) {
-        made->spec = (struct ls_train_spec){.model = made->model,
-                                            .loss = job->loss,
-                                            .from_logits = job->from_logits,
-                                            .metrics = made->metric_names,
-                                            .metric_count = job->metric_count};
+        specify(made);
         status = sets == LS_TRAINER_TRAINING ? open_training(made, err) : LS_OK;
+    }
+    if (status != LS_OK)
+        ls_trainer_close(made);
+    else
+        *trainer = made;
+    return status;
+}
+
+enum ls_status ls_trainer_open_with(const struct ls_job *job, const struct ls_trainer_parts *parts,
+                                    struct ls_trainer **trainer, struct ls_error *err)
+{
+    struct ls_trainer *made = create(job, err);
+    enum ls_status status;
+
+    if (made == NULL)
+        return LS_ENOMEM;
+    made->lent = true;
+    made->model = parts->model;
+    made->train = parts->train;
+    made->validation = parts->validation;
+    status = open_model(made, err);
+    if (status == LS_OK) {
+        specify(made);
+        status = open_lent(made, err);
     }
     if (status != LS_OK)
         ls_trainer_close(made);
@@ -143,10 +264,12 @@ void ls_trainer_close(struct ls_trainer *trainer)
     if (trainer == NULL)
         return;
     ls_free(trainer->job_json);
-    ls_dataset_close(trainer->validation);
-    ls_dataset_close(trainer->train);
     ls_optimizer_destroy(trainer->optimizer);
-    ls_model_destroy(trainer->model);
+    if (!trainer->lent) {
+        ls_dataset_close(trainer->validation);
+        ls_dataset_close(trainer->train);
+        ls_model_destroy(trainer->model);
+    }
     ls_free(trainer);
 }
 

@@ -25,6 +25,7 @@ struct ls_trainer {
     int64_t total_steps; /* of all epochs, cut by --max-steps */
     char *job_json;      /* canonical */
     char fingerprint[65];
+    bool lent; /* model and data sets are the caller's (ls_trainer_open_with) */
 };
 
 /* What to open. */
@@ -33,6 +34,16 @@ enum ls_trainer_sets { LS_TRAINER_MODEL_ONLY, LS_TRAINER_TRAINING };
 /* Opens and checks; messages name file, key or layer. job is borrowed. Returned; ends with ls_trainer_close. */
 enum ls_status ls_trainer_open(const struct ls_job *job, enum ls_trainer_sets sets, struct ls_trainer **trainer,
                                struct ls_error *err);
+/* What a job is trained with in place of the files that it would name: all borrowed until the trainer is closed. */
+struct ls_trainer_parts {
+    struct ls_model *model; /* finished */
+    struct ls_dataset *train;
+    struct ls_dataset *validation; /* NULL: none */
+};
+/* The same with parts that are in memory: job->model_text and data sets are not looked at. The fingerprint is that of
+ * the model's description and of all that the data sets hold. */
+enum ls_status ls_trainer_open_with(const struct ls_job *job, const struct ls_trainer_parts *parts,
+                                    struct ls_trainer **trainer, struct ls_error *err);
 void ls_trainer_close(struct ls_trainer *trainer);
 /* Opens a data set of the job and checks that it fits the model (and, with labels, the loss). key names it in
  * messages: "data.validation". *dataset stays NULL where data->format is NULL. */
