@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Run by `cmake --install`: copies lockstep.h to LS_TO and every header it reaches to LS_TO/lockstep, so that nothing of
 # the project's own folders lies on a user's include path. LS_SOURCE is the project.
+cmake_policy(VERSION 3.25)
 set(folders "core|collective|strategies|worker")
 set(waiting lockstep.h)
 set(done "")

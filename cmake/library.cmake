@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # liblockstep.a: one archive of every layer for other programs, and the examples that are built against it.
-option(LS_EXAMPLES "Build the examples in C" ${LS_TESTS})
-
 set(objects "")
 foreach(layer ${LS_LAYERS})
   list(APPEND objects $<TARGET_OBJECTS:${layer}>)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Options and the flags every file is compiled with.
 option(LS_TESTS "Build the tests" ON)
+option(LS_EXAMPLES "Build the examples in C" ${LS_TESTS})
 option(LS_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 option(LS_MINIMAL "Leave out every optional dependency (MPI, OpenBLAS)" OFF)
 set(LS_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined")

@@ -221,3 +221,38 @@ Test(dataset, epoch_order)
         ls_free(seen);
     }
 }
+
+/* Arrays in memory make the same set as the file of them, and digests tell apart what differs. */
+Test(dataset, from_memory)
+{
+    float x[6] = {1, 2, 3, 4, 5, 6}, row[2];
+    int64_t y[3] = {2, 0, 1};
+    struct ls_view features = {.dtype = LS_F32, .shape = LS_SHAPE(3, 2), .data = x};
+    struct ls_view labels = {.dtype = LS_I64, .shape = LS_SHAPE(3), .data = y};
+    char *x_path = npy_file("x.npy", LS_F32, LS_SHAPE(3, 2), x), *y_path = npy_file("y.npy", LS_I64, LS_SHAPE(3), y);
+    struct ls_dataset *memory, *file;
+    struct ls_error err = LS_ERROR_INIT;
+    char a[65], b[65];
+    int64_t index = 1;
+    int32_t label;
+
+    cr_assert_eq(ls_dataset_from_memory(&features, &labels, &memory, &err), LS_OK, "%s", err.message);
+    cr_assert_eq(open_npy(x_path, y_path, false, &file, &err), LS_OK, "%s", err.message);
+    ls_dataset_gather(memory, &index, 1, LS_F32, row, &label);
+    cr_assert(row[0] == 3 && row[1] == 4 && label == 0);
+    cr_assert_eq(ls_dataset_label_dtype(memory), LS_I32);
+    cr_assert_eq(ls_dataset_digest(memory, a, &err), LS_OK);
+    cr_assert_eq(ls_dataset_digest(file, b, &err), LS_OK);
+    cr_assert_str_eq(a, b);
+    x[5] = 7;
+    cr_assert_eq(ls_dataset_digest(memory, b, &err), LS_OK);
+    cr_assert_str_neq(a, b);
+    ls_dataset_close(memory);
+    ls_dataset_close(file);
+    labels.shape = LS_SHAPE(2);
+    cr_assert_eq(ls_dataset_from_memory(&features, &labels, &memory, &err), LS_EINVAL);
+    features.shape = LS_SHAPE_SCALAR;
+    cr_assert_eq(ls_dataset_from_memory(&features, NULL, &memory, &err), LS_EINVAL);
+    ls_free(x_path);
+    ls_free(y_path);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Models from C: the same names, values and bits as the same model read from JSON; frozen and shared layers. */
 #include "tests/support/trainer.h"
+#include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/nn/model_build.h"
 
@@ -184,4 +185,45 @@ Test(model_build, frozen_batch_norm)
     norm_once(true, output, &mean, &variance, &has_gradient);
     cr_assert_float_eq(output[1], 2.5f, 1e-3); /* (6 - 1) / 2 */
     cr_assert(mean == 1.0f && variance == 4.0f && !has_gradient);
+}
+
+/* The description of the example's perceptron, built with one layer's size given. Returned: ls_free. */
+static char *described(int64_t units, double scale)
+{
+    struct ls_model *model = ls_model_create("mlp");
+    struct ls_symbol x = ls_input(model, LS_F32, LS_SHAPE(28, 28), NULL);
+    char *text = NULL;
+
+    x = ls_rescaling_layer(model, x, (struct ls_rescaling_options){.scale = scale});
+    x = ls_flatten_layer(model, x, NULL);
+    cr_assert_eq(ls_model_describe(model, &text, NULL), LS_EINVAL, "not finished yet");
+    x = ls_dense_layer(model, x, (struct ls_dense_options){.units = 512, .activation = LS_RELU});
+    x = ls_dense_layer(model, x, (struct ls_dense_options){.units = units, .activation = LS_RELU});
+    x = ls_dense_layer(model, x, (struct ls_dense_options){.units = 10, .activation = LS_SOFTMAX});
+    cr_assert_eq(ls_model_finish(model, &x, 1, NULL), LS_OK);
+    cr_assert_eq(ls_model_describe(model, &text, NULL), LS_OK);
+    ls_model_destroy(model);
+    return text;
+}
+
+/* A model built in C is described as the one read from Keras JSON, and any option that matters shows. */
+Test(model_build, description)
+{
+    struct ls_buf file = {0};
+    struct ls_model *model = NULL;
+    char *keras = NULL, *same = described(512, 1.0 / 255), *wider = described(513, 1.0 / 255);
+    char *brighter = described(512, 1.0 / 254);
+
+    cr_assert_eq(ls_fs_read(LS_SOURCE_DIR "/examples/mnist/mlp.json", 1 << 20, &file, NULL), LS_OK);
+    cr_assert_eq(ls_model_from_keras((const char *)file.data, file.length, &model, NULL), LS_OK);
+    cr_assert_eq(ls_model_describe(model, &keras, NULL), LS_OK);
+    cr_assert_str_eq(same, keras);
+    cr_assert_str_neq(wider, keras);
+    cr_assert_str_neq(brighter, keras);
+    ls_model_destroy(model);
+    ls_buf_deinit(&file);
+    ls_free(keras);
+    ls_free(same);
+    ls_free(wider);
+    ls_free(brighter);
 }
