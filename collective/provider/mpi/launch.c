@@ -16,7 +16,7 @@
 
 static struct mpi_launch launch;
 
-const struct mpi_launch *mpi_launch_get(void)
+const struct mpi_launch *lsi_mpi_launch_get(void)
 {
     return &launch;
 }

@@ -228,7 +228,7 @@ static void mpi_abort(void *state)
     struct mpi *mpi = state;
 
     (void)lsi_group_end_error(mpi->group, NULL);
-    if (mpi_launch_get()->any_thread)
+    if (lsi_mpi_launch_get()->any_thread)
         say_end(mpi);
 }
 
@@ -275,7 +275,7 @@ static const struct lsi_links_ops links_ops = {
 /* Process and replica of each member. */
 static enum ls_status place_members(struct mpi *mpi, struct ls_error *err)
 {
-    const struct mpi_launch *launch = mpi_launch_get();
+    const struct mpi_launch *launch = lsi_mpi_launch_get();
     const struct ls_group *group = mpi->group;
     int processes = 0;
 
@@ -386,7 +386,7 @@ static enum ls_status form(struct mpi *mpi, const struct ls_group_options *optio
 static enum ls_status mpi_create(const struct ls_group_options *options, struct ls_group *group, void **state,
                                  struct ls_error *err)
 {
-    const struct mpi_launch *launch = mpi_launch_get();
+    const struct mpi_launch *launch = lsi_mpi_launch_get();
     struct lsi_message *message;
     struct mpi *mpi;
     enum ls_status status;

@@ -15,6 +15,6 @@ struct mpi_launch {
 };
 
 /* The launch of this process. */
-const struct mpi_launch *mpi_launch_get(void);
+const struct mpi_launch *lsi_mpi_launch_get(void);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-bool shm_direct_fits(const struct shm *shm, const struct ls_request *request)
+bool lsi_shm_direct_fits(const struct shm *shm, const struct ls_request *request)
 {
     int kind = request->op.kind;
     uint32_t needed = kind <= LS_ALL_REDUCE ? SHM_SRC_SHARED | SHM_DST_SHARED : SHM_SRC_SHARED;
@@ -32,7 +32,7 @@ static bool bind_leaves(struct shm *shm, const struct ls_request *request, int64
         const uint8_t *leaf =
             r == shm->group->rank
                 ? request->leaves[tree->leaf_index[i]]
-                : shm_at(shm, shm_post(shm, r, request->sequence)->payload[tree->leaf_index[i]], bytes);
+                : lsi_shm_at(shm, shm_post(shm, r, request->sequence)->payload[tree->leaf_index[i]], bytes);
         if (leaf == NULL)
             return false;
         shm->inputs[i] = leaf + (size_t)at * request->element_bytes;
@@ -51,7 +51,7 @@ static bool bind_results(struct shm *shm, const struct ls_request *request, int6
     for (int r = 0; r < shm->group->world; r++) {
         if (r == shm->group->rank)
             continue;
-        uint8_t *dst = shm_at(shm, shm_post(shm, r, request->sequence)->dst, bytes);
+        uint8_t *dst = lsi_shm_at(shm, shm_post(shm, r, request->sequence)->dst, bytes);
         if (dst == NULL)
             return false;
         shm->outs[(*count)++] = dst + (size_t)at * request->element_bytes;
@@ -105,7 +105,7 @@ static enum ls_status copy_from(struct shm *shm, const struct ls_request *reques
     uint64_t offset = op->kind == LS_BROADCAST ? post->dst : post->payload[0];
     bool own = r == shm->group->rank;
     if (bytes > 0 && !(own && op->kind == LS_BROADCAST)) {
-        const void *from = own ? op->src : shm_at(shm, offset, bytes);
+        const void *from = own ? op->src : lsi_shm_at(shm, offset, bytes);
         if (from == NULL)
             return ls_error_set(err, LS_EPEER, "rank %d gave an offset outside its shared memory", r);
         memcpy((uint8_t *)op->dst + (size_t)begin * request->element_bytes, from, bytes);
@@ -114,7 +114,7 @@ static enum ls_status copy_from(struct shm *shm, const struct ls_request *reques
     return ++shm->run.cursor < shm->group->world ? LS_EAGAIN : LS_OK;
 }
 
-enum ls_status shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err)
+enum ls_status lsi_shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err)
 {
     if (request->op.kind <= LS_REDUCE_SCATTER)
         return sum_piece(shm, request, err);

@@ -25,7 +25,7 @@ static void report(struct shm *shm, int rank)
     char reason[256];
 
     (void)snprintf(reason, sizeof reason, "%s died", lsi_member_text(shm->group, rank, who));
-    shm_end(shm, LS_EPEER, rank, reason);
+    lsi_shm_end(shm, LS_EPEER, rank, reason);
 }
 
 /* The rank to watch: the next one that has not left; -1 where there is none. */
@@ -50,7 +50,7 @@ static bool watch(struct shm *shm, int rank)
     if (seen & FUTEX_OWNER_DIED)
         return false;
     if ((seen & FUTEX_TID_MASK) == 0) {
-        (void)shm_futex_wait(word, seen, ABSENT_NS);
+        (void)lsi_shm_futex_wait(word, seen, ABSENT_NS);
         return true;
     }
     if (!(seen & FUTEX_WAITERS)) {
@@ -59,7 +59,7 @@ static bool watch(struct shm *shm, int rank)
         seen |= FUTEX_WAITERS;
     }
     if (!atomic_load_explicit(&shm->keeper_stop, memory_order_acquire))
-        (void)shm_futex_wait(word, seen, LOOK_NS);
+        (void)lsi_shm_futex_wait(word, seen, LOOK_NS);
     return true;
 }
 
@@ -100,12 +100,12 @@ static void *keeper_main(void *argument)
     atomic_store_explicit(&own->left, 1, memory_order_release);
     (void)syscall(SYS_set_robust_list, NULL, sizeof head);
     atomic_store_explicit(&own->word, 0, memory_order_release);
-    shm_futex_wake(&own->word, 1 << 30);
+    lsi_shm_futex_wake(&own->word, 1 << 30);
     atomic_store_explicit(&shm->keeper_state, 2, memory_order_release);
     return NULL;
 }
 
-enum ls_status shm_keeper_start(struct shm *shm, struct ls_error *err)
+enum ls_status lsi_shm_keeper_start(struct shm *shm, struct ls_error *err)
 {
     pthread_attr_t attributes;
     sigset_t all;
@@ -133,7 +133,7 @@ enum ls_status shm_keeper_start(struct shm *shm, struct ls_error *err)
 }
 
 /* The keeper sleeps on a peer's word: that one is woken until it has seen the wish to stop. */
-void shm_keeper_stop(struct shm *shm)
+void lsi_shm_keeper_stop(struct shm *shm)
 {
     if (!shm->keeper_runs)
         return;
@@ -141,7 +141,7 @@ void shm_keeper_stop(struct shm *shm)
     while (atomic_load_explicit(&shm->keeper_state, memory_order_acquire) != 2) {
         for (int r = 0; r < shm->group->world; r++)
             if (r != shm->group->rank)
-                shm_futex_wake(&shm_lane(shm, r)->robust.word, 1 << 30);
+                lsi_shm_futex_wake(&shm_lane(shm, r)->robust.word, 1 << 30);
         struct timespec pause = {0, 50000};
         (void)nanosleep(&pause, NULL);
     }

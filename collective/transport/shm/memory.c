@@ -26,7 +26,7 @@ static enum ls_status reserve_pages(const struct shm *shm, uint64_t offset, size
     return LS_OK;
 }
 
-enum ls_status shm_reserve(void *state, size_t bytes, struct ls_error *err)
+enum ls_status lsi_shm_reserve(void *state, size_t bytes, struct ls_error *err)
 {
     struct shm *shm = state;
     size_t stride = whole_pages(bytes);
@@ -34,7 +34,7 @@ enum ls_status shm_reserve(void *state, size_t bytes, struct ls_error *err)
     return reserve_pages(shm, shm->file_end + (uint64_t)shm->group->rank * stride, stride, err);
 }
 
-enum ls_status shm_map(void *state, size_t bytes, void **memory, struct ls_error *err)
+enum ls_status lsi_shm_map(void *state, size_t bytes, void **memory, struct ls_error *err)
 {
     struct shm *shm = state;
     size_t stride = whole_pages(bytes);
@@ -54,7 +54,7 @@ enum ls_status shm_map(void *state, size_t bytes, void **memory, struct ls_error
     return LS_OK;
 }
 
-bool shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset)
+bool lsi_shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset)
 {
     for (int i = 0; i < shm->region_count; i++) {
         const struct shm_region *region = &shm->regions[i];
@@ -68,7 +68,7 @@ bool shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64
     return false;
 }
 
-void *shm_at(const struct shm *shm, uint64_t offset, size_t bytes)
+void *lsi_shm_at(const struct shm *shm, uint64_t offset, size_t bytes)
 {
     for (int i = 0; i < shm->region_count; i++) {
         const struct shm_region *region = &shm->regions[i];
@@ -79,7 +79,7 @@ void *shm_at(const struct shm *shm, uint64_t offset, size_t bytes)
     return NULL;
 }
 
-enum ls_status shm_reserve_staging(struct shm *shm, struct ls_error *err)
+enum ls_status lsi_shm_reserve_staging(struct shm *shm, struct ls_error *err)
 {
     enum ls_status status;
 

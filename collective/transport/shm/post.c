@@ -10,14 +10,14 @@ static void write_places(const struct shm *shm, struct shm_post *post, const str
     size_t bytes = (size_t)(request->signature.count) * request->element_bytes;
     bool shared = true;
 
-    if (shm_offset_of(shm, op->dst, bytes, &post->dst))
+    if (lsi_shm_offset_of(shm, op->dst, bytes, &post->dst))
         post->flags |= SHM_DST_SHARED;
     if (op->kind == LS_ALL_GATHER)
-        shared = shm_offset_of(shm, op->src, (size_t)op->counts[rank] * request->element_bytes, &post->payload[0]);
+        shared = lsi_shm_offset_of(shm, op->src, (size_t)op->counts[rank] * request->element_bytes, &post->payload[0]);
     if (request->tree != NULL) {
         int own = request->tree->first_leaf[rank + 1] - request->tree->first_leaf[rank];
         for (int i = 0; i < own && shared; i++)
-            shared = shm_offset_of(shm, request->leaves[i], bytes, &post->payload[i]);
+            shared = lsi_shm_offset_of(shm, request->leaves[i], bytes, &post->payload[i]);
     }
     if (shared)
         post->flags |= SHM_SRC_SHARED;
@@ -42,7 +42,7 @@ static bool room(struct shm *shm, uint64_t sequence)
     return all >= sequence - SHM_POSTS;
 }
 
-enum ls_status shm_publish(void *state, struct ls_request *request, struct ls_error *err)
+enum ls_status lsi_shm_publish(void *state, struct ls_request *request, struct ls_error *err)
 {
     struct shm *shm = state;
     struct shm_post *post = shm_post(shm, shm->group->rank, request->sequence);
@@ -58,6 +58,6 @@ enum ls_status shm_publish(void *state, struct ls_request *request, struct ls_er
     else
         write_places(shm, post, request);
     atomic_store_explicit(&post->sequence, request->sequence, memory_order_release);
-    shm_notify(shm);
+    lsi_shm_notify(shm);
     return LS_OK;
 }

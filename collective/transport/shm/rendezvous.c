@@ -315,8 +315,8 @@ static enum ls_status visit(const struct meeting *meeting, int *fd, struct ls_er
     }
 }
 
-enum ls_status shm_rendezvous(const struct ls_group_options *options, const struct ls_group *group, size_t bytes,
-                              int *fd, struct ls_error *err)
+enum ls_status lsi_shm_rendezvous(const struct ls_group_options *options, const struct ls_group *group, size_t bytes,
+                                  int *fd, struct ls_error *err)
 {
     struct meeting meeting = {.options = options,
                               .group = group,

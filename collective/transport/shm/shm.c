@@ -36,7 +36,7 @@ static enum ls_status compare_posts(struct shm *shm, const struct ls_request *re
 static enum ls_status leave(struct shm *shm, const struct ls_request *request)
 {
     atomic_store_explicit(&shm_lane(shm, shm->group->rank)->flags.done, request->sequence, memory_order_release);
-    shm_notify(shm);
+    lsi_shm_notify(shm);
     return LS_OK;
 }
 
@@ -60,12 +60,12 @@ static enum ls_status choose(struct shm *shm, struct ls_request *request, struct
         return leave(shm, request);
     }
     shm->run.cursor = 0;
-    if (shm_direct_fits(shm, request)) {
+    if (lsi_shm_direct_fits(shm, request)) {
         shm->run.phase = SHM_DIRECT;
         return LS_EAGAIN;
     }
     shm->run.phase = SHM_STAGED;
-    enum ls_status status = shm_staged_begin(shm, request, err);
+    enum ls_status status = lsi_shm_staged_begin(shm, request, err);
     return status == LS_OK ? LS_EAGAIN : status;
 }
 
@@ -94,7 +94,7 @@ static enum ls_status advance(struct shm *shm, struct ls_request *request, struc
         }
         return status;
     case SHM_DIRECT:
-        status = shm_direct(shm, request, err);
+        status = lsi_shm_direct(shm, request, err);
         shm->group->ticks++;
         if (status != LS_OK)
             return status;
@@ -103,7 +103,7 @@ static enum ls_status advance(struct shm *shm, struct ls_request *request, struc
         shm->run.scan = 0;
         return all_left(shm, request);
     case SHM_STAGED:
-        status = shm_staged(shm, request);
+        status = lsi_shm_staged(shm, request);
         return status == LS_OK ? leave(shm, request) : status;
     case SHM_DONE:
         return all_left(shm, request);
@@ -124,15 +124,15 @@ static enum ls_status shm_progress(void *state, struct ls_request *request, stru
     status = advance(shm, request, err);
     /* What can still be completed is; nothing is waited for in a group that ended. */
     if (status == LS_EAGAIN && atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) != 0)
-        status = shm_end_error(shm, err);
+        status = lsi_shm_end_error(shm, err);
     if (status != LS_EAGAIN)
-        shm_disarm(shm);
+        lsi_shm_disarm(shm);
     return status;
 }
 
 static bool shm_idle_slot(void *state, int round)
 {
-    return shm_idle(state, round);
+    return lsi_shm_idle(state, round);
 }
 
 static void shm_abort(void *state)
@@ -141,15 +141,15 @@ static void shm_abort(void *state)
     struct ls_error why = LS_ERROR_INIT;
 
     (void)lsi_group_end_error(shm->group, &why);
-    shm_end(shm, why.status, shm->group->end.culprit, why.message);
+    lsi_shm_end(shm, why.status, shm->group->end.culprit, why.message);
 }
 
 static void shm_destroy(void *state)
 {
     struct shm *shm = state;
 
-    shm_disarm(shm);
-    shm_keeper_stop(shm);
+    lsi_shm_disarm(shm);
+    lsi_shm_keeper_stop(shm);
     for (int i = 0; i < shm->region_count; i++)
         (void)munmap(shm->regions[i].base, shm->regions[i].stride * (size_t)shm->group->world);
     ls_free(shm->regions);
@@ -218,12 +218,12 @@ static enum ls_status wait_for_all(struct shm *shm, const struct ls_group_option
             continue;
         }
         if (atomic_load_explicit(&shm->control->end_state, memory_order_acquire) != 0)
-            return shm_end_error(shm, err);
+            return lsi_shm_end_error(shm, err);
         if (ls_clock_now_ns() > deadline_ns)
             return name_absent(shm, options, err);
-        (void)shm_idle(shm, round++);
+        (void)lsi_shm_idle(shm, round++);
     }
-    shm_disarm(shm);
+    lsi_shm_disarm(shm);
     return LS_OK;
 }
 
@@ -240,14 +240,14 @@ static enum ls_status join(struct shm *shm, const struct ls_group_options *optio
         return ls_error_set(err, LS_EINTERNAL, "the shared memory of generation %llu was made by another version",
                             (unsigned long long)group->generation);
     own = shm_lane(shm, group->rank);
-    status = shm_keeper_start(shm, err);
+    status = lsi_shm_keeper_start(shm, err);
     if (status == LS_OK) {
         atomic_store_explicit(&own->form.arrived, 1, memory_order_release);
-        shm_notify(shm);
+        lsi_shm_notify(shm);
         status = wait_for_all(shm, options, deadline_ns, err);
     }
     if (status != LS_OK)
-        shm_end(shm, status, -1, err != NULL ? err->message : "a member could not join the group");
+        lsi_shm_end(shm, status, -1, err != NULL ? err->message : "a member could not join the group");
     return status;
 }
 
@@ -270,8 +270,8 @@ static enum ls_status shm_create(const struct ls_group_options *options, struct 
     if (shm->inputs == NULL || shm->outs == NULL)
         status = ls_error_set(err, LS_ENOMEM, "no memory for a group");
     else
-        status = shm_rendezvous(options, group, shm->control_bytes + (size_t)group->world * SHM_STAGING_BYTES, &shm->fd,
-                                err);
+        status = lsi_shm_rendezvous(options, group, shm->control_bytes + (size_t)group->world * SHM_STAGING_BYTES,
+                                    &shm->fd, err);
     if (status == LS_OK)
         status = map_group(shm, err);
     if (status == LS_OK)
@@ -289,11 +289,11 @@ const struct ls_provider_ops lsi_shm_provider = {
     .abi = LSI_PROVIDER_ABI,
     .name = "shm",
     .create = shm_create,
-    .publish = shm_publish,
+    .publish = lsi_shm_publish,
     .progress = shm_progress,
     .idle = shm_idle_slot,
     .abort = shm_abort,
     .destroy = shm_destroy,
-    .reserve = shm_reserve,
-    .map = shm_map,
+    .reserve = lsi_shm_reserve,
+    .map = lsi_shm_map,
 };

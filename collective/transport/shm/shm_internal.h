@@ -141,32 +141,32 @@ static inline uint8_t *shm_slot(const struct shm *shm, int rank, uint64_t chunk,
 }
 
 /* rendezvous.c: the descriptor of the group's memfd, made by rank 0 and handed out on the Unix socket. */
-enum ls_status shm_rendezvous(const struct ls_group_options *options, const struct ls_group *group, size_t bytes,
-                              int *fd, struct ls_error *err);
+enum ls_status lsi_shm_rendezvous(const struct ls_group_options *options, const struct ls_group *group, size_t bytes,
+                                  int *fd, struct ls_error *err);
 /* wait.c */
-void shm_notify(struct shm *shm);
-bool shm_idle(struct shm *shm, int round);
-void shm_disarm(struct shm *shm);
-void shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason);
-enum ls_status shm_end_error(struct shm *shm, struct ls_error *err);
-long shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
-void shm_futex_wake(_Atomic uint32_t *word, int count);
+void lsi_shm_notify(struct shm *shm);
+bool lsi_shm_idle(struct shm *shm, int round);
+void lsi_shm_disarm(struct shm *shm);
+void lsi_shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason);
+enum ls_status lsi_shm_end_error(struct shm *shm, struct ls_error *err);
+long lsi_shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
+void lsi_shm_futex_wake(_Atomic uint32_t *word, int count);
 /* memory.c: regions and what lies in them. */
-enum ls_status shm_reserve(void *state, size_t bytes, struct ls_error *err);
-enum ls_status shm_map(void *state, size_t bytes, void **memory, struct ls_error *err);
+enum ls_status lsi_shm_reserve(void *state, size_t bytes, struct ls_error *err);
+enum ls_status lsi_shm_map(void *state, size_t bytes, void **memory, struct ls_error *err);
 /* Offset in the file of own memory [data, data + bytes); false where it is not registered. */
-bool shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset);
+bool lsi_shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset);
 /* Memory at an offset that a peer gave; NULL where it is not inside a region. */
-void *shm_at(const struct shm *shm, uint64_t offset, size_t bytes);
-enum ls_status shm_reserve_staging(struct shm *shm, struct ls_error *err);
+void *lsi_shm_at(const struct shm *shm, uint64_t offset, size_t bytes);
+enum ls_status lsi_shm_reserve_staging(struct shm *shm, struct ls_error *err);
 /* liveness.c: the keeper holds this rank's robust word and watches the next rank's. */
-enum ls_status shm_keeper_start(struct shm *shm, struct ls_error *err);
-void shm_keeper_stop(struct shm *shm);
+enum ls_status lsi_shm_keeper_start(struct shm *shm, struct ls_error *err);
+void lsi_shm_keeper_stop(struct shm *shm);
 /* post.c, direct.c, staged.c: LS_EAGAIN while not complete. */
-enum ls_status shm_publish(void *state, struct ls_request *request, struct ls_error *err);
-bool shm_direct_fits(const struct shm *shm, const struct ls_request *request);
-enum ls_status shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err);
-enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err);
-enum ls_status shm_staged(struct shm *shm, struct ls_request *request);
+enum ls_status lsi_shm_publish(void *state, struct ls_request *request, struct ls_error *err);
+bool lsi_shm_direct_fits(const struct shm *shm, const struct ls_request *request);
+enum ls_status lsi_shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err);
+enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err);
+enum ls_status lsi_shm_staged(struct shm *shm, struct ls_request *request);
 
 #endif

@@ -34,7 +34,7 @@ static bool reduces(const struct ls_request *request)
     return request->op.kind <= LS_REDUCE_SCATTER;
 }
 
-enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err)
+enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err)
 {
     int64_t per_slot = SHM_SLOT_BYTES / (int64_t)request->element_bytes;
     int64_t longest = 0;
@@ -57,7 +57,7 @@ enum ls_status shm_staged_begin(struct shm *shm, const struct ls_request *reques
     shm->run.in = shm->run.sum = shm->run.out = 0;
     /* Peers may still be at the operation before. */
     shm->run.peers_in = shm->run.peers_sum = shm->run.peers_out = 0;
-    return shm_reserve_staging(shm, err);
+    return lsi_shm_reserve_staging(shm, err);
 }
 
 static uint8_t *staged_at(const struct shm *shm, const struct ls_request *request, int from, int owner, int partial,
@@ -239,11 +239,11 @@ static bool step(struct shm *shm, struct ls_request *request)
     return false;
 }
 
-enum ls_status shm_staged(struct shm *shm, struct ls_request *request)
+enum ls_status lsi_shm_staged(struct shm *shm, struct ls_request *request)
 {
     if (shm->run.out < shm->run.chunks && step(shm, request)) {
         shm->group->ticks++;
-        shm_notify(shm);
+        lsi_shm_notify(shm);
     }
     if (shm->run.out < shm->run.chunks)
         return LS_EAGAIN;

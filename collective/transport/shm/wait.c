@@ -14,14 +14,14 @@
 
 #define SLEEP_NS 5000000
 
-long shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
+long lsi_shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
 {
     struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
 
     return syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
 }
 
-void shm_futex_wake(_Atomic uint32_t *word, int count)
+void lsi_shm_futex_wake(_Atomic uint32_t *word, int count)
 {
     (void)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
@@ -40,11 +40,11 @@ static void fence(struct shm *shm)
 static void ring(struct shm_lane *lane)
 {
     atomic_fetch_add_explicit(&lane->bell.count, 1, memory_order_release);
-    shm_futex_wake(&lane->bell.count, 1);
+    lsi_shm_futex_wake(&lane->bell.count, 1);
 }
 
-/* Orders the flags stored before against the look at the sleepers; pairs with the arming in shm_idle. */
-void shm_notify(struct shm *shm)
+/* Orders the flags stored before against the look at the sleepers; pairs with the arming in lsi_shm_idle. */
+void lsi_shm_notify(struct shm *shm)
 {
     fence(shm);
     if (atomic_load_explicit(&shm->control->sleepers, memory_order_relaxed) == 0)
@@ -54,7 +54,7 @@ void shm_notify(struct shm *shm)
             ring(shm_lane(shm, r));
 }
 
-void shm_disarm(struct shm *shm)
+void lsi_shm_disarm(struct shm *shm)
 {
     if (!shm->armed)
         return;
@@ -64,19 +64,19 @@ void shm_disarm(struct shm *shm)
 }
 
 /* Sleeping takes two rounds: arm, let the caller look once more, then sleep. True where it slept. */
-bool shm_idle(struct shm *shm, int round)
+bool lsi_shm_idle(struct shm *shm, int round)
 {
     struct shm_lane *own = shm_lane(shm, shm->group->rank);
 
     if (round < shm->spin_rounds) {
-        shm_disarm(shm);
+        lsi_shm_disarm(shm);
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif
         return false;
     }
     if (round < shm->spin_rounds + shm->yield_rounds) {
-        shm_disarm(shm);
+        lsi_shm_disarm(shm);
         (void)sched_yield();
         return false;
     }
@@ -88,13 +88,13 @@ bool shm_idle(struct shm *shm, int round)
         fence(shm);
         return false;
     }
-    (void)shm_futex_wait(&own->bell.count, shm->bell_seen, SLEEP_NS);
-    shm_disarm(shm);
+    (void)lsi_shm_futex_wait(&own->bell.count, shm->bell_seen, SLEEP_NS);
+    lsi_shm_disarm(shm);
     return true;
 }
 
 /* From any thread. The first reason stays; everybody is woken. */
-void shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason)
+void lsi_shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason)
 {
     struct shm_control *control = shm->control;
     uint32_t runs = 0;
@@ -109,7 +109,7 @@ void shm_end(struct shm *shm, enum ls_status status, int culprit, const char *re
         ring(shm_lane(shm, r));
 }
 
-enum ls_status shm_end_error(struct shm *shm, struct ls_error *err)
+enum ls_status lsi_shm_end_error(struct shm *shm, struct ls_error *err)
 {
     const struct shm_control *control = shm->control;
     char reason[400];

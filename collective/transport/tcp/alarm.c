@@ -11,7 +11,7 @@
 #define PATIENCE_MS 100
 
 /* From any thread; 416 bytes into an empty socket never wait. */
-void tcp_alarm_send(struct tcp *tcp, enum tcp_word word)
+void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word)
 {
     struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = (uint32_t)word, .culprit = -1};
 
@@ -45,7 +45,7 @@ static void note_death(struct tcp *tcp, int rank, int error)
     note(tcp, rank, LS_EPEER, rank, reason);
 }
 
-void tcp_alarm_read(struct tcp *tcp, int rank)
+void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
 {
     struct tcp_peer *peer = &tcp->peers[rank];
     struct tcp_message message;
@@ -73,7 +73,7 @@ void tcp_alarm_read(struct tcp *tcp, int rank)
     note(tcp, rank, (enum ls_status)message.status, message.culprit, message.reason);
 }
 
-enum ls_status tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err)
+enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err)
 {
     struct tcp_peer *peer = &tcp->peers[rank];
     char who[128];
@@ -84,7 +84,7 @@ enum ls_status tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, stru
          waited += 10) {
         struct pollfd wait = {peer->fd[TCP_ALARM], POLLIN, 0};
         (void)poll(&wait, 1, 10);
-        tcp_alarm_read(tcp, rank);
+        lsi_tcp_alarm_read(tcp, rank);
     }
     if (peer->left) {
         *culprit = rank;

@@ -277,7 +277,7 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
     return LS_OK;
 }
 
-enum ls_status tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err)
+enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err)
 {
     int calls = TCP_CHANNELS * options->rank;
     struct mesh mesh = {.tcp = tcp,

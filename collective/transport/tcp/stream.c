@@ -18,7 +18,7 @@
 #define MOST_BYTES ((size_t)2 << 20)
 #define DIRECT_BYTES ((size_t)8 << 10)
 
-enum ls_status tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err)
+enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err)
 {
     if (queue->count == queue->capacity) {
         size_t capacity = queue->capacity == 0 ? 32 : 2 * queue->capacity;
@@ -123,7 +123,7 @@ static int receive_some(struct tcp_peer *peer, struct lsi_link *link)
     return 0;
 }
 
-enum ls_status tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
+enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
 {
     if (tcp->loss.status != LS_OK) {
         *culprit = tcp->culprit;
@@ -140,7 +140,7 @@ enum ls_status tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
             error = error != 0 ? error : other;
         }
         if (error != 0)
-            return tcp_lost(tcp, r, error, culprit, err);
+            return lsi_tcp_lost(tcp, r, error, culprit, err);
     }
     return LS_OK;
 }

@@ -16,7 +16,7 @@ static enum ls_status tcp_send(void *state, int peer, const void *data, size_t b
     struct tcp *tcp = state;
 
     tcp->links[peer].sends_posted++;
-    return tcp_queue_push(&tcp->peers[peer].out, data, bytes, err);
+    return lsi_tcp_queue_push(&tcp->peers[peer].out, data, bytes, err);
 }
 
 static enum ls_status tcp_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
@@ -24,12 +24,12 @@ static enum ls_status tcp_receive(void *state, int peer, void *data, size_t byte
     struct tcp *tcp = state;
 
     tcp->links[peer].receives_posted++;
-    return tcp_queue_push(&tcp->peers[peer].in, data, bytes, err);
+    return lsi_tcp_queue_push(&tcp->peers[peer].in, data, bytes, err);
 }
 
 static enum ls_status tcp_poll(void *state, int *culprit, struct ls_error *err)
 {
-    return tcp_move(state, culprit, err);
+    return lsi_tcp_move(state, culprit, err);
 }
 
 /* What a sleep waits for: [2 r] data of rank r, [2 r + 1] its alarm, the last one the own wake-up. */
@@ -61,7 +61,7 @@ static bool tcp_idle(void *state, int round)
         return sleeps;
     for (int r = 0; r < world; r++)
         if (r != tcp->group->rank && tcp->polls[2 * r + 1].revents != 0)
-            tcp_alarm_read(tcp, r);
+            lsi_tcp_alarm_read(tcp, r);
     return sleeps;
 }
 
@@ -72,7 +72,7 @@ static void tcp_abort(void *state)
     uint64_t one = 1;
 
     (void)lsi_group_end_error(tcp->group, NULL);
-    tcp_alarm_send(tcp, TCP_ABORT);
+    lsi_tcp_alarm_send(tcp, TCP_ABORT);
     for (int r = 0; r < tcp->group->world; r++)
         if (r != tcp->group->rank)
             (void)shutdown(tcp->peers[r].fd[TCP_DATA], SHUT_RDWR);
@@ -102,7 +102,7 @@ static void tcp_destroy(void *state)
     struct tcp *tcp = state;
 
     if (atomic_load(&tcp->group->end_state) == 0)
-        tcp_alarm_send(tcp, TCP_BYE);
+        lsi_tcp_alarm_send(tcp, TCP_BYE);
     tcp_free(tcp);
 }
 
@@ -162,7 +162,7 @@ static enum ls_status tcp_create(const struct ls_group_options *options, struct 
     tcp->spin_rounds = choose_spin(group);
     status = allocate(tcp, err);
     if (status == LS_OK)
-        status = tcp_mesh(tcp, options, err);
+        status = lsi_tcp_mesh(tcp, options, err);
     if (status != LS_OK) {
         tcp_free(tcp);
         return status;

@@ -61,15 +61,15 @@ struct tcp {
 };
 
 /* mesh.c: connects all pairs. */
-enum ls_status tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
+enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
 /* stream.c: queues and the moving of bytes. */
-enum ls_status tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
-enum ls_status tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
+enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
+enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
 /* alarm.c */
-void tcp_alarm_send(struct tcp *tcp, enum tcp_word word);
+void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word);
 /* Reads the alarm of a peer without waiting; notes a bye, a reason or a death. */
-void tcp_alarm_read(struct tcp *tcp, int rank);
+void lsi_tcp_alarm_read(struct tcp *tcp, int rank);
 /* The data connection of a peer ended: finds out why. Waits at most 100 ms for its alarm. */
-enum ls_status tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err);
+enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err);
 
 #endif
