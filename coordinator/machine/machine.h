@@ -28,8 +28,9 @@ enum ls_machine_state { LS_JOINING, LS_RUNNING, LS_STOPPING, LS_ENDED, LS_FAILED
 struct ls_machine_options {
     int workers;
     char fingerprint[65];
-    char transport[16]; /* "auto", "shm", "tcp", "mpi" */
-    char host[64];      /* of the coordinator: the rendezvous directory is there */
+    uint64_t known_answers; /* that a worker must have; 0: any */
+    char transport[16];     /* "auto", "shm", "tcp", "mpi" */
+    char host[64];          /* of the coordinator: the rendezvous directory is there */
     char rendezvous[108];
     uint64_t last_generation; /* of the journal; the first one made is this + 1 */
     int64_t join_deadline_ms;

@@ -31,6 +31,11 @@ static const char *wrong_job(struct ls_machine *machine, const struct ls_wire_jo
                         "the worker has another job: its fingerprint is %.12s..., the coordinator's %.12s...; "
                         "give both the same job file, overrides and data",
                         join->fingerprint, machine->options.fingerprint);
+    if (machine->options.known_answers != 0 && join->known_answers != machine->options.known_answers)
+        return lsi_text(machine,
+                        "the worker's kernels give other known answers (%016llx) than this build expects (%016llx): "
+                        "use the same build of lockstep on every machine",
+                        (unsigned long long)join->known_answers, (unsigned long long)machine->options.known_answers);
     return NULL;
 }
 
@@ -61,6 +66,10 @@ static bool admissible(struct ls_machine *machine, const struct ls_event *event)
     const char *why = wrong_job(machine, join);
     const struct lsi_worker *holder;
 
+    if (machine->state != LS_JOINING && machine->state != LS_RUNNING) {
+        refuse(machine, event, LS_EINTERRUPTED, "the job is ending");
+        return false;
+    }
     if (why != NULL) {
         refuse(machine, event, LS_EAUTH, why);
         return false;

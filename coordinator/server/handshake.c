@@ -25,7 +25,8 @@ static void challenge(struct lsi_connection *connection)
     }
     message.challenge = transcript->challenge;
     ls_wire_prove(secret, LS_WIRE_COORDINATOR, transcript, message.challenge.proof);
-    connection->channel.allowed = LS_MESSAGE_BIT(LS_MESSAGE_JOIN) | LS_MESSAGE_BIT(LS_MESSAGE_REFUSAL);
+    connection->channel.allowed =
+        LS_MESSAGE_BIT(LS_MESSAGE_JOIN) | LS_MESSAGE_BIT(LS_MESSAGE_JOB_REQUEST) | LS_MESSAGE_BIT(LS_MESSAGE_REFUSAL);
     connection->stage = LSI_JOIN;
     lsi_connection_send(connection, &message);
     ls_channel_key(&connection->channel, secret, LS_WIRE_COORDINATOR, transcript);
@@ -53,6 +54,10 @@ void lsi_handle_join(struct lsi_connection *connection, const struct ls_message 
     char local[LS_ADDRESS_TEXT];
     struct ls_event event = {.kind = LS_EVENT_JOIN, .connection = connection->id};
 
+    if (message->type == LS_MESSAGE_JOB_REQUEST) {
+        lsi_handle_job_request(connection, message);
+        return;
+    }
     if (message->type != LS_MESSAGE_JOIN) {
         lsi_connection_drop(connection, "it refused us", false);
         return;

@@ -109,6 +109,7 @@ static enum ls_status check_options(const struct ls_server_options *options, str
 static enum ls_status make_machine(struct ls_server *server, uint64_t last_generation, struct ls_error *err)
 {
     struct ls_machine_options options = {.workers = server->options.workers,
+                                         .known_answers = server->options.known_answers,
                                          .last_generation = last_generation,
                                          .join_deadline_ms = server->options.join_deadline_ms,
                                          .heartbeat_ms = server->options.heartbeat_ms,
@@ -137,6 +138,8 @@ static enum ls_status open_all(struct ls_server *server, struct ls_error *err)
         status = lsi_ledger_open(server, &last_generation, err);
     if (status == LS_OK)
         status = make_machine(server, last_generation, err);
+    if (status == LS_OK)
+        status = lsi_job_make(server, err);
     if (status == LS_OK && options->child_count > 0)
         status = lsi_children_watch(server, options->children, options->child_count, err);
     return status;
@@ -171,6 +174,9 @@ enum ls_status ls_server_open(const struct ls_server_options *options, struct ls
     made->options.listen = NULL; /* borrowed only until here */
     made->options.directory = NULL;
     made->options.children = NULL;
+    made->options.job_path = NULL;
+    made->options.job_overrides = NULL;
+    made->options.job_model_text = NULL;
     ls_loop_on_wake(made->loop, on_wake, made);
     *server = made;
     return LS_OK;
@@ -220,6 +226,7 @@ void ls_server_close(struct ls_server *server)
     ls_journal_close(server->journal);
     lsi_rendezvous_remove(server);
     ls_machine_destroy(server->machine);
+    lsi_job_free(server);
     ls_free(server->transport);
     ls_free(server->text);
     ls_free(server->summary);

@@ -10,6 +10,7 @@
 #include "core/wire/report.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ struct ls_server_options {
     const char *listen; /* "127.0.0.1:0"; port 0: any */
     uint8_t secret[32];
     char fingerprint[65];
+    uint64_t known_answers;   /* digest that a worker must join with (core/device/known_answer.h); 0: any */
     int workers;              /* wanted */
     const char *transport;    /* "auto", "shm", "tcp", "mpi" */
     const char *directory;    /* journal and rendezvous socket go here (0700 sub-directory made); NULL: temporary */
@@ -26,6 +28,13 @@ struct ls_server_options {
     int64_t heartbeat_ms;     /* expected period, default 250; lost after 8 */
     pid_t *children;          /* processes whose death is the death of worker index i; borrowed, may be NULL */
     int child_count;
+    /* What a worker that brings no job is told; all borrowed until the server is open. */
+    const char *job_path; /* absolute; NULL: workers must bring the job */
+    const char *const *job_overrides;
+    int job_override_count;
+    int64_t job_max_steps;
+    const char *job_model_text; /* of the model file, NULL: workers read it */
+    size_t job_model_length;
     /* Progress, called from ls_server_run's thread; any may be NULL. */
     void (*on_ready)(void *state, int workers);                          /* everyone joined, training starts */
     void (*on_report)(void *state, const struct ls_step_report *report); /* the newest of rank 0 */

@@ -57,6 +57,8 @@ struct ls_server {
     struct lsi_child *children;
     int child_count;
     char *transport;
+    struct ls_message *job; /* JOB for workers that bring none; NULL: there is none, and why */
+    char no_job[256];
     char *rendezvous_directory; /* made by us, removed as soon as the group has formed */
     int rendezvous_lock;        /* held while the directory is in use, -1: none */
     char rendezvous[108];
@@ -105,8 +107,13 @@ void lsi_connections_close(struct ls_server *server);
 /* One message of a connection in its stage. */
 void lsi_handle_hello(struct lsi_connection *connection, const struct ls_message *message);
 void lsi_handle_join(struct lsi_connection *connection, const struct ls_message *message);
+void lsi_handle_job_request(struct lsi_connection *connection, const struct ls_message *message);
 void lsi_handle_member(struct lsi_connection *connection, const struct ls_message *message,
                        const struct ls_frame_info *info);
+
+/* Makes the JOB message of the options; one that cannot be sent is a sentence in no_job. */
+enum ls_status lsi_job_make(struct ls_server *server, struct ls_error *err);
+void lsi_job_free(struct ls_server *server);
 
 enum ls_status lsi_children_watch(struct ls_server *server, const pid_t *children, int count, struct ls_error *err);
 /* Index of the watched child with this process id, or that was started for this worker index; -1. */

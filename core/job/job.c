@@ -379,15 +379,29 @@ static enum ls_status load_model(struct ls_job *job, struct ls_error *err)
     return LS_OK;
 }
 
-enum ls_status ls_job_parse(const char *text, size_t length, const char *path, const char *const *overrides,
-                            int override_count, struct ls_job **job, struct ls_error *err)
+static enum ls_status take_model(struct ls_job *job, const char *text, size_t length, struct ls_error *err)
+{
+    if (length > MAX_MODEL)
+        return ls_error_set(err, LS_EINVAL, "%s: model: %s is longer than %zu bytes", job->path, job->model, MAX_MODEL);
+    job->model_text = ls_alloc(length + 1);
+    if (job->model_text == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for %s", job->model);
+    memcpy(job->model_text, text, length);
+    job->model_text[length] = '\0';
+    job->model_length = length;
+    return LS_OK;
+}
+
+static enum ls_status load(const struct lsi_job_source *source, const struct ls_job_texts *texts, struct ls_job **job,
+                           struct ls_error *err)
 {
     struct ls_job *made = NULL;
-    struct lsi_job_source source = {text, length, path, overrides, override_count};
-    enum ls_status status = lsi_job_read(&source, &made, err);
+    enum ls_status status = lsi_job_read(source, &made, err);
 
     if (status == LS_OK)
-        status = load_model(made, err);
+        status = texts != NULL && texts->model_text != NULL
+                     ? take_model(made, texts->model_text, texts->model_length, err)
+                     : load_model(made, err);
     if (status == LS_OK)
         *job = made;
     else
@@ -395,16 +409,38 @@ enum ls_status ls_job_parse(const char *text, size_t length, const char *path, c
     return status;
 }
 
-enum ls_status ls_job_load(const char *path, const char *const *overrides, int override_count, struct ls_job **job,
-                           struct ls_error *err)
+enum ls_status ls_job_parse(const char *text, size_t length, const char *path, const char *const *overrides,
+                            int override_count, struct ls_job **job, struct ls_error *err)
 {
-    struct ls_buf text = {0};
-    enum ls_status status = ls_fs_read(path, MAX_MODEL, &text, err);
+    struct lsi_job_source source = {text, length, path, overrides, override_count};
 
+    return load(&source, NULL, job, err);
+}
+
+enum ls_status ls_job_load_texts(const struct ls_job_texts *texts, const char *const *overrides, int override_count,
+                                 struct ls_job **job, struct ls_error *err)
+{
+    struct lsi_job_source source = {texts->text, texts->length, texts->path, overrides, override_count};
+    struct ls_buf text = {0};
+    enum ls_status status = LS_OK;
+
+    if (texts->text == NULL) {
+        status = ls_fs_read(texts->path, MAX_MODEL, &text, err);
+        source.text = (const char *)text.data;
+        source.length = text.length;
+    }
     if (status == LS_OK)
-        status = ls_job_parse((const char *)text.data, text.length, path, overrides, override_count, job, err);
+        status = load(&source, texts, job, err);
     else
         (void)ls_error_wrap(err, "cannot read the job");
     ls_buf_deinit(&text);
     return status;
+}
+
+enum ls_status ls_job_load(const char *path, const char *const *overrides, int override_count, struct ls_job **job,
+                           struct ls_error *err)
+{
+    const struct ls_job_texts texts = {.path = path};
+
+    return ls_job_load_texts(&texts, overrides, override_count, job, err);
 }

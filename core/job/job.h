@@ -70,6 +70,16 @@ enum ls_status ls_job_load(const char *path, const char *const *overrides, int o
 /* The same from text already in memory (fuzzing, tests); path only names it and gives the directory. */
 enum ls_status ls_job_parse(const char *text, size_t length, const char *path, const char *const *overrides,
                             int override_count, struct ls_job **job, struct ls_error *err);
+/* Texts that came from elsewhere (the coordinator); what is NULL is read at its path. All borrowed. */
+struct ls_job_texts {
+    const char *path; /* of the job file: its directory is that of relative paths */
+    const char *text;
+    size_t length;
+    const char *model_text;
+    size_t model_length;
+};
+enum ls_status ls_job_load_texts(const struct ls_job_texts *texts, const char *const *overrides, int override_count,
+                                 struct ls_job **job, struct ls_error *err);
 void ls_job_destroy(struct ls_job *job);
 
 /* RFC 8785 JSON of the result-defining keys, each data file replaced by (samples, bytes, sha256 of its first and last

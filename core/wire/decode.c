@@ -130,6 +130,7 @@ static enum ls_status decode_join(const void *pb_any, struct ls_wire_join *join,
     join->replicas = (int)pb->replicas;
     join->wanted_index = pb->wanted_index;
     join->pid = (int64_t)pb->pid;
+    join->known_answers = pb->known_answers;
     return LS_OK;
 }
 
@@ -267,6 +268,72 @@ static enum ls_status decode_finish(const void *pb_any, struct ls_wire_finish *f
     return LS_OK;
 }
 
+static enum ls_status decode_job_request(const void *pb_any, struct ls_wire_job_request *request, struct ls_error *err)
+{
+    const Lockstep__JobRequest *pb = pb_any;
+
+    return copy_bytes(request->proof, sizeof request->proof, &pb->proof) ? LS_OK : wrong(err, "JOB_REQUEST", "proof");
+}
+
+/* An absolute path, as new memory. */
+static bool take_path(char **to, const char *from)
+{
+    char path[4096];
+
+    if (from[0] != '/' || !copy_path(path, sizeof path, from))
+        return false;
+    *to = ls_str_copy(path);
+    return *to != NULL;
+}
+
+static bool take_text(char **to, size_t *length, bool has, const ProtobufCBinaryData *from)
+{
+    if (!has)
+        return from->len == 0;
+    *to = ls_alloc(from->len + 1); /* an empty text is not an absent one */
+    if (*to == NULL)
+        return false;
+    if (from->len > 0)
+        memcpy(*to, from->data, from->len);
+    *length = from->len;
+    return true;
+}
+
+/* Shown in sentences about the job, so it may not hold what a terminal would obey. */
+static bool printable(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static enum ls_status decode_job(const void *pb_any, struct ls_wire_job *job, struct ls_error *err)
+{
+    const Lockstep__Job *pb = pb_any;
+
+    if (!take_path(&job->path, pb->path))
+        return wrong(err, "JOB", "path");
+    if (!take_text(&job->text, &job->text_length, pb->has_text, &pb->text))
+        return wrong(err, "JOB", "text");
+    if (!take_text(&job->model_text, &job->model_length, pb->has_model_text, &pb->model_text))
+        return wrong(err, "JOB", "model_text");
+    if (pb->max_steps > INT64_MAX || pb->n_overrides > LS_WIRE_MAX_OVERRIDES)
+        return wrong(err, "JOB", pb->max_steps > INT64_MAX ? "max_steps" : "overrides");
+    job->max_steps = (int64_t)pb->max_steps;
+    job->overrides = ls_alloc_zeroed(pb->n_overrides + 1, sizeof *job->overrides);
+    if (job->overrides == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for a JOB message");
+    for (size_t i = 0; i < pb->n_overrides; i++) {
+        job->overrides[i] = printable(pb->overrides[i]) ? ls_str_copy(pb->overrides[i]) : NULL;
+        if (job->overrides[i] == NULL)
+            return wrong(err, "JOB", "overrides");
+        job->override_count++;
+    }
+    return LS_OK;
+}
+
 static const ProtobufCMessageDescriptor *descriptor_of(enum ls_message_type type)
 {
     switch (type) {
@@ -296,6 +363,10 @@ static const ProtobufCMessageDescriptor *descriptor_of(enum ls_message_type type
         return &lockstep__finish__descriptor;
     case LS_MESSAGE_FINISH_ACK:
         return &lockstep__finish_ack__descriptor;
+    case LS_MESSAGE_JOB_REQUEST:
+        return &lockstep__job_request__descriptor;
+    case LS_MESSAGE_JOB:
+        return &lockstep__job__descriptor;
     case LS_MESSAGE_END:
         break;
     }
@@ -327,6 +398,10 @@ static enum ls_status decode_any(const void *pb, struct ls_message *message, str
         return decode_checkpoint(pb, &message->checkpoint, err);
     case LS_MESSAGE_FINISH:
         return decode_finish(pb, &message->finish, err);
+    case LS_MESSAGE_JOB_REQUEST:
+        return decode_job_request(pb, &message->job_request, err);
+    case LS_MESSAGE_JOB:
+        return decode_job(pb, &message->job, err);
     case LS_MESSAGE_HEARTBEAT_ACK:
     case LS_MESSAGE_FINISH_ACK:
     case LS_MESSAGE_END:

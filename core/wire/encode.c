@@ -65,6 +65,7 @@ static enum ls_status encode_join(const struct ls_wire_join *join, struct ls_buf
     pb.ports = ports;
     pb.host = (char *)(uintptr_t)join->host;
     pb.pid = (uint64_t)join->pid;
+    pb.known_answers = join->known_answers;
     return pack(&pb.base, out);
 }
 
@@ -182,6 +183,31 @@ static enum ls_status encode_finish(const struct ls_wire_finish *finish, struct 
     return pack(&pb.base, out);
 }
 
+static enum ls_status encode_job_request(const struct ls_wire_job_request *request, struct ls_buf *out)
+{
+    Lockstep__JobRequest pb = LOCKSTEP__JOB_REQUEST__INIT;
+
+    pb.proof = borrow(request->proof, sizeof request->proof);
+    return pack(&pb.base, out);
+}
+
+static enum ls_status encode_job(const struct ls_wire_job *job, struct ls_buf *out)
+{
+    Lockstep__Job pb = LOCKSTEP__JOB__INIT;
+
+    pb.path = job->path;
+    pb.has_text = job->text != NULL;
+    if (pb.has_text)
+        pb.text = borrow((const uint8_t *)job->text, job->text_length);
+    pb.n_overrides = (size_t)job->override_count;
+    pb.overrides = job->overrides;
+    pb.max_steps = (uint64_t)job->max_steps;
+    pb.has_model_text = job->model_text != NULL;
+    if (pb.has_model_text)
+        pb.model_text = borrow((const uint8_t *)job->model_text, job->model_length);
+    return pack(&pb.base, out);
+}
+
 static enum ls_status encode_any(const struct ls_message *message, struct ls_buf *out)
 {
     switch (message->type) {
@@ -207,6 +233,10 @@ static enum ls_status encode_any(const struct ls_message *message, struct ls_buf
         return encode_checkpoint(&message->checkpoint, out);
     case LS_MESSAGE_FINISH:
         return encode_finish(&message->finish, out);
+    case LS_MESSAGE_JOB_REQUEST:
+        return encode_job_request(&message->job_request, out);
+    case LS_MESSAGE_JOB:
+        return encode_job(&message->job, out);
     case LS_MESSAGE_HEARTBEAT_ACK:
     case LS_MESSAGE_FINISH_ACK:
         return LS_OK; /* nothing to say but the type */

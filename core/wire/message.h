@@ -23,6 +23,8 @@
 #define LS_WIRE_NONCE 32
 #define LS_WIRE_PROOF 32
 #define LS_WIRE_SENTENCE 768
+#define LS_WIRE_MAX_OVERRIDES 256
+#define LS_WIRE_JOB_BYTES (1000 * 1024) /* of a job: with its frame less than a stream's queue */
 
 /* X(name, number, most payload bytes): what a frame may carry. Numbers never change. */
 #define LS_MESSAGE_LIST(X)      \
@@ -38,7 +40,9 @@
     X(STEP_REPORT, 10, 512)     \
     X(CHECKPOINT, 11, 4608)     \
     X(FINISH, 12, 256 * 1024)   \
-    X(FINISH_ACK, 13, 16)
+    X(FINISH_ACK, 13, 16)       \
+    X(JOB_REQUEST, 14, 64)      \
+    X(JOB, 15, LS_WIRE_JOB_BYTES)
 
 enum ls_message_type {
 #define LS_MESSAGE_ENUM(name, number, limit) LS_MESSAGE_##name = number,
@@ -69,6 +73,24 @@ struct ls_wire_join {
     uint16_t ports[LS_WIRE_MAX_REPLICAS];
     char host[64];
     int64_t pid;
+    uint64_t known_answers; /* digest of core/device/known_answer.h; 0: not asked */
+};
+
+/* In place of a join: tell me the job. */
+struct ls_wire_job_request {
+    uint8_t proof[LS_WIRE_PROOF];
+};
+
+/* The words of the coordinator's command line that a worker needs too, and the files they name. All is the message's. */
+struct ls_wire_job {
+    char *path; /* of the job file, absolute; other paths are relative to its directory */
+    char *text; /* of the job file, not terminated; NULL: read it at its path */
+    size_t text_length;
+    char **overrides; /* "key.path=value", in order */
+    int override_count;
+    int64_t max_steps; /* 0: no limit */
+    char *model_text;  /* of the model file; NULL: read it at its path */
+    size_t model_length;
 };
 
 struct ls_wire_welcome {
@@ -143,6 +165,8 @@ struct ls_message {
         struct ls_wire_report report;
         struct ls_wire_checkpoint checkpoint;
         struct ls_wire_finish finish;
+        struct ls_wire_job_request job_request;
+        struct ls_wire_job job;
     };
 };
 
@@ -155,6 +179,8 @@ enum ls_status ls_message_encode(const struct ls_message *message, struct ls_buf
 /* Reads a payload of `type`. LS_ECORRUPT says which field is wrong. *message ends with ls_message_deinit. */
 enum ls_status ls_message_decode(enum ls_message_type type, const uint8_t *payload, size_t length,
                                  struct ls_message *message, struct ls_error *err);
+/* Frees what a job owns and empties it. */
+void ls_wire_job_deinit(struct ls_wire_job *job);
 /* Frees what the message owns. Accepts a message that owns nothing. */
 void ls_message_deinit(struct ls_message *message);
 

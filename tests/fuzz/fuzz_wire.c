@@ -27,7 +27,7 @@ static void read_stream(const uint8_t *data, size_t size)
         }
     }
     LST_FUZZ_CHECK(status == LS_OK || status == LS_EAGAIN || err.message[0] != '\0');
-    LST_FUZZ_CHECK(channel.in.length <= (size_t)LS_FRAME_HEADER + LS_FRAME_TAG + 256 * 1024 + PIECE);
+    LST_FUZZ_CHECK(channel.in.length <= (size_t)LS_FRAME_HEADER + LS_FRAME_TAG + LS_WIRE_JOB_BYTES + PIECE);
     ls_channel_deinit(&channel);
 }
 

@@ -7,11 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
+static void describe_worker(const struct ls_session_options *options, struct ls_wire_join *join)
+{
+    join->numerics = LS_WIRE_NUMERICS;
+    join->known_answers = options->known_answers;
+    (void)ls_str_into(join->fingerprint, sizeof join->fingerprint, options->fingerprint);
+    join->replicas = options->replicas;
+    join->wanted_index = options->wanted_index;
+    memcpy(join->ports, options->listen_port, sizeof join->ports);
+    ls_host_name(join->host);
+    join->pid = getpid();
+}
+
 static void on_challenge(struct ls_session *session, const struct ls_wire_challenge *challenge)
 {
     const struct ls_session_options *options = &session->options;
     struct ls_wire_transcript *transcript = &session->transcript;
-    struct ls_message message = {.type = LS_MESSAGE_JOIN};
+    struct ls_message message;
 
     transcript->challenge = *challenge;
     if (!ls_wire_verify(options->secret, LS_WIRE_COORDINATOR, transcript, challenge->proof)) {
@@ -27,16 +39,17 @@ static void on_challenge(struct ls_session *session, const struct ls_wire_challe
         return;
     }
     ls_channel_key(&session->channel, options->secret, LS_WIRE_WORKER, transcript);
-    ls_wire_prove(options->secret, LS_WIRE_WORKER, transcript, message.join.proof);
-    message.join.numerics = LS_WIRE_NUMERICS;
-    (void)ls_str_into(message.join.fingerprint, sizeof message.join.fingerprint, options->fingerprint);
-    message.join.replicas = options->replicas;
-    message.join.wanted_index = options->wanted_index;
-    memcpy(message.join.ports, options->listen_port, sizeof message.join.ports);
-    ls_host_name(message.join.host);
-    message.join.pid = getpid();
     session->stage = LSI_ASKED;
-    session->channel.allowed = LS_MESSAGE_BIT(LS_MESSAGE_WELCOME) | LS_MESSAGE_BIT(LS_MESSAGE_REFUSAL);
+    if (session->fetching) {
+        message = (struct ls_message){.type = LS_MESSAGE_JOB_REQUEST};
+        ls_wire_prove(options->secret, LS_WIRE_WORKER, transcript, message.job_request.proof);
+        session->channel.allowed = LS_MESSAGE_BIT(LS_MESSAGE_JOB) | LS_MESSAGE_BIT(LS_MESSAGE_REFUSAL);
+    } else {
+        message = (struct ls_message){.type = LS_MESSAGE_JOIN};
+        ls_wire_prove(options->secret, LS_WIRE_WORKER, transcript, message.join.proof);
+        describe_worker(options, &message.join);
+        session->channel.allowed = LS_MESSAGE_BIT(LS_MESSAGE_WELCOME) | LS_MESSAGE_BIT(LS_MESSAGE_REFUSAL);
+    }
     lsi_speak(session, &message);
 }
 
@@ -50,6 +63,19 @@ static void on_welcome(struct ls_session *session, const struct ls_wire_welcome 
     ls_timer_stop(session->retry);
     session->beat_ms = lsi_session_now_ms();
     ls_timer_start(session->beat, (uint64_t)session->heartbeat_ms);
+}
+
+static void on_job(struct ls_session *session, struct ls_message *message)
+{
+    session->stage = LSI_LEFT;
+    ls_timer_stop(session->retry);
+    lsi_link_close(session);
+    (void)pthread_mutex_lock(&session->lock);
+    session->fetched->job = message->job;
+    message->type = LS_MESSAGE_END; /* it owns nothing any more */
+    session->open = LSI_OPENED;
+    (void)pthread_cond_broadcast(&session->changed);
+    (void)pthread_mutex_unlock(&session->lock);
 }
 
 static void on_refusal(struct ls_session *session, const struct ls_wire_refusal *refusal)
@@ -144,7 +170,7 @@ static void on_finish_ack(struct ls_session *session)
     (void)pthread_mutex_unlock(&session->lock);
 }
 
-void lsi_hear(struct ls_session *session, const struct ls_message *message, const struct ls_frame_info *info)
+void lsi_hear(struct ls_session *session, struct ls_message *message, const struct ls_frame_info *info)
 {
     (void)info;
     switch (message->type) {
@@ -162,6 +188,9 @@ void lsi_hear(struct ls_session *session, const struct ls_message *message, cons
         break;
     case LS_MESSAGE_ORDER:
         on_order(session, &message->order);
+        break;
+    case LS_MESSAGE_JOB:
+        on_job(session, message);
         break;
     case LS_MESSAGE_FINISH_ACK:
         on_finish_ack(session);

@@ -70,6 +70,7 @@ static void free_session(struct ls_session *session)
     (void)pthread_mutex_destroy(&session->lock);
     (void)pthread_cond_destroy(&session->changed);
     explicit_bzero(session->options.secret, sizeof session->options.secret);
+    ls_fetched_job_destroy(session->fetched);
     ls_free(session->checkpoints);
     ls_free(session->finish_text);
     ls_free(session->address);
@@ -110,7 +111,7 @@ static enum ls_status prepare(struct ls_session *session, struct ls_error *err)
     return start_thread(session, err);
 }
 
-static struct ls_session *create(const struct ls_session_options *options)
+static struct ls_session *create(const struct ls_session_options *options, bool fetching)
 {
     struct ls_session *session = ls_alloc_zeroed(1, sizeof *session);
 
@@ -121,25 +122,23 @@ static struct ls_session *create(const struct ls_session_options *options)
         session->options.connect_deadline_ms = 10000;
     session->options.coordinator = NULL; /* borrowed; the copy is `address` */
     session->address = ls_str_copy(options->coordinator);
+    session->fetching = fetching;
+    session->fetched = fetching ? ls_alloc_zeroed(1, sizeof *session->fetched) : NULL;
     session->checkpoints = ls_alloc_zeroed(LSI_QUEUE, sizeof *session->checkpoints);
     init_locks(session);
-    if (session->address == NULL || session->checkpoints == NULL) {
+    if (session->address == NULL || session->checkpoints == NULL || (fetching && session->fetched == NULL)) {
         free_session(session);
         return NULL;
     }
     return session;
 }
 
-enum ls_status ls_session_open(const struct ls_session_options *options, struct ls_assignment *assignment,
-                               struct ls_session **session, struct ls_error *err)
+enum ls_status lsi_session_start(const struct ls_session_options *options, bool fetching, struct ls_session **session,
+                                 struct ls_error *err)
 {
-    struct ls_session *made;
+    struct ls_session *made = create(options, fetching);
     enum ls_status status;
 
-    if (options->replicas < 1 || options->replicas > LS_WIRE_MAX_REPLICAS)
-        return ls_error_set(err, LS_EINVAL, "a worker has 1 to %d replicas, not %d", LS_WIRE_MAX_REPLICAS,
-                            options->replicas);
-    made = create(options);
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for a session with %s", options->coordinator);
     status = prepare(made, err);
@@ -157,9 +156,22 @@ enum ls_status ls_session_open(const struct ls_session_options *options, struct 
         ls_session_close(made);
         return status;
     }
-    *assignment = made->assignment;
     *session = made;
     return LS_OK;
+}
+
+enum ls_status ls_session_open(const struct ls_session_options *options, struct ls_assignment *assignment,
+                               struct ls_session **session, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (options->replicas < 1 || options->replicas > LS_WIRE_MAX_REPLICAS)
+        return ls_error_set(err, LS_EINVAL, "a worker has 1 to %d replicas, not %d", LS_WIRE_MAX_REPLICAS,
+                            options->replicas);
+    status = lsi_session_start(options, false, session, err);
+    if (status == LS_OK)
+        *assignment = (*session)->assignment;
+    return status;
 }
 
 void ls_session_on_abort(struct ls_session *session, void (*on_abort)(void *state, const char *reason), void *state)

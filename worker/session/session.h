@@ -16,6 +16,7 @@ struct ls_session_options {
     const char *coordinator; /* "HOST:PORT" */
     uint8_t secret[32];
     char fingerprint[65];        /* of the job, hex */
+    uint64_t known_answers;      /* digest of the device's known answers, 0: none were asked */
     int replicas;                /* members this worker brings */
     int wanted_index;            /* >= 0: place among the workers that a launcher gave; -1: any */
     uint16_t listen_port[16];    /* per replica: its tcp listener, 0: none */

@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_WORKER_SESSION_SESSION_INTERNAL_H
 #define LOCKSTEP_WORKER_SESSION_SESSION_INTERNAL_H
 
+#include "worker/session/job.h"
 #include "worker/session/session.h"
 
 #include "core/event/event.h"
@@ -50,6 +51,8 @@ struct ls_session {
     char *finish_text;
     bool lost; /* the coordinator is gone */
     bool closing;
+    bool fetching; /* asks for the job instead of joining; constant */
+    struct ls_fetched_job *fetched;
     /* --- its own lock, so that on_abort may use the session --- */
     pthread_mutex_t abort_lock;
     void (*on_abort)(void *state, const char *reason);
@@ -76,6 +79,10 @@ struct ls_session {
 };
 
 int64_t lsi_session_now_ms(void);
+/* Starts the thread and waits until it has joined (or, fetching, has the job), or cannot. After a failure the session is
+ * gone. Returned; ends with ls_session_close. */
+enum ls_status lsi_session_start(const struct ls_session_options *options, bool fetching, struct ls_session **session,
+                                 struct ls_error *err);
 
 /* Tries to connect; a failure tries again until the deadline. */
 void lsi_link_start(struct ls_session *session);
@@ -87,8 +94,8 @@ void lsi_link_refuse(struct ls_session *session, enum ls_status status, const ch
 void lsi_link_lost(struct ls_session *session, const char *why);
 void lsi_link_close(struct ls_session *session);
 
-/* One message that came. */
-void lsi_hear(struct ls_session *session, const struct ls_message *message, const struct ls_frame_info *info);
+/* One message that came; what it owns may be taken. */
+void lsi_hear(struct ls_session *session, struct ls_message *message, const struct ls_frame_info *info);
 /* An order of the coordinator, or its loss: the newest wins, but nothing undoes an abort. */
 void lsi_take_order(struct ls_session *session, enum ls_order_kind order, const char *reason);
 /* Calls on_abort if there is an abort that it has not heard of. */

@@ -15,6 +15,7 @@ static int64_t now;
 static void begin(int workers, const char *transport)
 {
     struct ls_machine_options options = {.workers = workers,
+                                         .known_answers = 0x1234,
                                          .host = "node",
                                          .rendezvous = "/run/x/group",
                                          .join_deadline_ms = 30000,
@@ -34,7 +35,8 @@ static void give(const struct ls_event *event)
 
 static struct ls_wire_join join_of(int wanted)
 {
-    struct ls_wire_join join = {.numerics = LS_WIRE_NUMERICS, .replicas = 1, .wanted_index = wanted, .host = "node"};
+    struct ls_wire_join join = {
+        .numerics = LS_WIRE_NUMERICS, .known_answers = 0x1234, .replicas = 1, .wanted_index = wanted, .host = "node"};
 
     memset(join.fingerprint, 'a', 64);
     join.pid = 100 + wanted;
@@ -269,6 +271,12 @@ Test(machine, refuses_with_a_sentence)
     wrong.numerics = 9;
     give_join(&wrong, 1, -1);
     cr_expect_not_null(strstr(nth(LS_ACTION_REFUSE, 0)->text, "numerics version 9"));
+    wrong = join_of(0);
+    wrong.known_answers = 0x1235;
+    give_join(&wrong, 1, -1);
+    cr_expect_eq(nth(LS_ACTION_REFUSE, 0)->status, LS_EAUTH);
+    cr_expect_not_null(strstr(nth(LS_ACTION_REFUSE, 0)->text, "known answers (0000000000001235)"));
+    cr_expect_not_null(strstr(nth(LS_ACTION_REFUSE, 0)->text, "same build"));
     join(2, -1);
     cr_expect_eq(nth(LS_ACTION_REFUSE, 0)->status, LS_EINVAL);
     join(0, -1);

@@ -271,10 +271,63 @@ Test(message, cleans_text)
     ls_buf_deinit(&bytes);
 }
 
+/* A job's words arrive as they were; an absent text is not an empty one. */
+Test(message, carries_a_job)
+{
+    char *words[] = {(char *)"seed=3", (char *)"run.threads=2"}, text[] = "version: 1\n\0end";
+    struct ls_message message = {.type = LS_MESSAGE_JOB}, got;
+    struct ls_buf bytes = {0};
+
+    message.job = (struct ls_wire_job){.path = (char *)"/jobs/a.yaml",
+                                       .text = text,
+                                       .text_length = sizeof text,
+                                       .overrides = words,
+                                       .override_count = 2,
+                                       .max_steps = 24};
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_assert_eq(ls_message_decode(LS_MESSAGE_JOB, bytes.data, bytes.length, &got, NULL), LS_OK);
+    cr_expect_str_eq(got.job.path, "/jobs/a.yaml");
+    cr_assert_eq(got.job.text_length, sizeof text);
+    cr_expect_arr_eq(got.job.text, text, sizeof text);
+    cr_assert_eq(got.job.override_count, 2);
+    cr_expect_str_eq(got.job.overrides[1], "run.threads=2");
+    cr_expect_eq(got.job.max_steps, 24);
+    cr_expect_null(got.job.model_text);
+    ls_message_deinit(&got);
+    bytes.length = 0;
+    message.job.text_length = 0;
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_assert_eq(ls_message_decode(LS_MESSAGE_JOB, bytes.data, bytes.length, &got, NULL), LS_OK);
+    cr_expect_not_null(got.job.text);
+    ls_message_deinit(&got);
+    ls_buf_deinit(&bytes);
+}
+
+/* A job with a relative path, a path or word that a terminal would obey, or a negative limit is refused, and nothing
+ * that was read of it stays behind. */
+Test(message, refuses_a_wrong_job)
+{
+    char *words[] = {(char *)"seed=3", (char *)"seed=\x1b[31m3"};
+    struct ls_wire_job wrong[] = {{.path = (char *)"a.yaml"},
+                                  {.path = (char *)"/jobs/\na.yaml"},
+                                  {.path = (char *)"/jobs/a.yaml", .max_steps = -1},
+                                  {.path = (char *)"/jobs/a.yaml", .overrides = words, .override_count = 2}};
+
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct ls_message message = {.type = LS_MESSAGE_JOB, .job = wrong[i]}, got;
+        struct ls_buf bytes = {0};
+
+        cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+        cr_expect_eq(ls_message_decode(LS_MESSAGE_JOB, bytes.data, bytes.length, &got, NULL), LS_ECORRUPT, "case %zu",
+                     i);
+        ls_buf_deinit(&bytes);
+    }
+}
+
 /* Every type has a name, a limit, and no room for a longer payload. */
 Test(message, limits_every_type)
 {
-    static const uint8_t zeros[1 << 19];
+    static const uint8_t zeros[1 << 20];
     struct ls_message got;
 
     for (int type = 1; type < LS_MESSAGE_END; type++) {
