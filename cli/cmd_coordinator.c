@@ -22,6 +22,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {"json", NULL, "end with one line of JSON on standard output", LS_OPTION_FLAG, &json},
         {"quiet", NULL, "show no progress", LS_OPTION_FLAG, &quiet},
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
+    struct ls_job_words words = {.count = 0};
     struct ls_job *job = NULL;
     struct ls_host host = {.server = NULL};
     char *summary = NULL;
@@ -30,9 +31,16 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     if (status != LS_OK)
         return status;
     status = ls_job_options_load(&o, path, &job, err);
+    if (status == LS_OK)
+        status = ls_job_words_make(&o, &words, err);
     if (status == LS_OK) {
-        struct ls_host_options hosting = {
-            .job = job, .listen = listen, .quiet = quiet, .fresh = fresh, .overwrite = overwrite};
+        struct ls_host_options hosting = {.job = job,
+                                          .listen = listen,
+                                          .quiet = quiet,
+                                          .fresh = fresh,
+                                          .overwrite = overwrite,
+                                          .words = &words,
+                                          .max_steps = o.max_steps};
 
         status = ls_secret_read(secret_file, hosting.secret, err);
         if (status == LS_OK)
@@ -45,6 +53,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_host_run(&host, &summary, err);
     }
     ls_host_close(&host);
+    ls_job_words_free(&words);
     ls_summary_print(summary, json, path);
     ls_free(summary);
     ls_job_destroy(job);

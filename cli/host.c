@@ -4,7 +4,9 @@
 
 #include "cli/launch.h"
 #include "core/base/alloc.h"
+#include "core/base/str.h"
 #include "core/data/dataset.h"
+#include "core/device/known_answer.h"
 #include "worker/step/trainer.h"
 
 #include <signal.h>
@@ -91,9 +93,30 @@ static enum ls_status prepare_view(struct ls_host *host, struct ls_error *err)
     return status;
 }
 
+/* Workers resolve the job's paths as this process does. *path: the job file's, absolute; ls_free. */
+static enum ls_status hand_out(const struct ls_host_options *options, struct ls_server_options *server, char **path,
+                               struct ls_error *err)
+{
+    char here[4096];
+
+    if (getcwd(here, sizeof here) == NULL)
+        return ls_error_set(err, LS_EIO, "the current directory cannot be read");
+    *path = ls_path_join(here, options->job->path);
+    if (*path == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for %s", options->job->path);
+    server->job_path = *path;
+    server->job_overrides = options->words->items;
+    server->job_override_count = options->words->count;
+    server->job_max_steps = options->max_steps;
+    server->job_model_text = options->job->model_text;
+    server->job_model_length = options->job->model_length;
+    return LS_OK;
+}
+
 static enum ls_status open_server(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err)
 {
     struct ls_server_options server = LS_SERVER_OPTIONS_DEFAULT;
+    char *path = NULL;
     enum ls_status status = ls_job_fingerprint(options->job, server.fingerprint, err);
 
     if (status != LS_OK)
@@ -108,7 +131,13 @@ static enum ls_status open_server(const struct ls_host_options *options, struct 
     server.on_report = on_report;
     server.on_log = on_log;
     server.state = host;
-    return ls_server_open(&server, &host->server, err);
+    server.known_answers = ls_known_answers_digest(options->job->fast);
+    if (options->words != NULL)
+        status = hand_out(options, &server, &path, err);
+    if (status == LS_OK)
+        status = ls_server_open(&server, &host->server, err);
+    ls_free(path);
+    return status;
 }
 
 enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err)

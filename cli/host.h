@@ -6,6 +6,7 @@
 #ifndef LOCKSTEP_CLI_HOST_H
 #define LOCKSTEP_CLI_HOST_H
 
+#include "cli/job_options.h"
 #include "cli/progress.h"
 #include "core/ckpt/ckpt.h"
 #include "core/job/job.h"
@@ -17,6 +18,9 @@ struct ls_host_options {
     uint8_t secret[32];
     bool quiet;
     bool fresh, overwrite;
+    /* Words of this command that a worker without a job file is told; NULL: it is told nothing. Borrowed. */
+    const struct ls_job_words *words;
+    int64_t max_steps;
 };
 
 struct ls_host {

@@ -5,39 +5,91 @@
 #include "core/base/alloc.h"
 #include "core/base/str.h"
 
-static enum ls_status add(char **made, int *count, const char *key, const char *value)
+#include <string.h>
+
+static enum ls_status add(struct ls_job_words *words, const char *key, const char *value)
 {
+    char *made;
+
     if (value == NULL)
         return LS_OK;
-    made[*count] = ls_str_format("%s=%s", key, value);
-    return made[(*count)++] != NULL ? LS_OK : LS_ENOMEM;
+    made = ls_str_format("%s=%s", key, value);
+    if (made == NULL)
+        return LS_ENOMEM;
+    words->made[words->made_count++] = made;
+    words->items[words->count++] = made;
+    return LS_OK;
+}
+
+enum ls_status ls_job_words_make(const struct ls_job_options *options, struct ls_job_words *words, struct ls_error *err)
+{
+    enum ls_status status;
+
+    memset(words, 0, sizeof *words);
+    for (int i = 0; i < options->set.count; i++)
+        words->items[words->count++] = options->set.items[i];
+    status = add(words, "run.workers", options->workers);
+    if (status == LS_OK)
+        status = add(words, "run.replicas", options->replicas);
+    if (status == LS_OK)
+        status = add(words, "run.threads", options->threads);
+    if (status == LS_OK)
+        status = add(words, "run.transport", options->transport);
+    return status == LS_OK ? status : ls_error_set(err, status, "not enough memory for the options");
+}
+
+void ls_job_words_free(struct ls_job_words *words)
+{
+    for (int i = 0; i < words->made_count; i++)
+        ls_free(words->made[i]);
+    memset(words, 0, sizeof *words);
 }
 
 enum ls_status ls_job_options_load(const struct ls_job_options *options, const char *path, struct ls_job **job,
                                    struct ls_error *err)
 {
-    const char *all[LS_MAX_LIST + 4];
-    char *made[4] = {NULL};
-    int count = 0, total = 0;
-    enum ls_status status = add(made, &count, "run.workers", options->workers);
+    struct ls_job_words words;
+    enum ls_status status = ls_job_words_make(options, &words, err);
 
     if (status == LS_OK)
-        status = add(made, &count, "run.replicas", options->replicas);
-    if (status == LS_OK)
-        status = add(made, &count, "run.threads", options->threads);
-    if (status == LS_OK)
-        status = add(made, &count, "run.transport", options->transport);
-    for (int i = 0; i < options->set.count; i++)
-        all[total++] = options->set.items[i];
-    for (int i = 0; i < count; i++)
-        all[total++] = made[i];
-    if (status == LS_OK)
-        status = ls_job_load(path, all, total, job, err);
-    else
-        (void)ls_error_set(err, status, "not enough memory for the options");
+        status = ls_job_load(path, words.items, words.count, job, err);
     if (status == LS_OK && options->max_steps > 0)
         (*job)->max_steps = options->max_steps;
-    for (int i = 0; i < count; i++)
-        ls_free(made[i]);
+    ls_job_words_free(&words);
+    return status;
+}
+
+/* Whether this command's own words name another model than the coordinator's. */
+static bool own_model(const struct ls_job_options *options)
+{
+    for (int i = 0; i < options->set.count; i++)
+        if (strncmp(options->set.items[i], "model=", strlen("model=")) == 0)
+            return true;
+    return false;
+}
+
+enum ls_status ls_job_options_load_fetched(const struct ls_job_options *options, const struct ls_fetched_job *fetched,
+                                           struct ls_job **job, struct ls_error *err)
+{
+    const struct ls_wire_job *told = &fetched->job;
+    struct ls_job_texts texts = {.path = told->path, .text = told->text, .length = told->text_length};
+    const char *all[LS_WIRE_MAX_OVERRIDES + LS_MAX_LIST + LS_JOB_WORDS_MADE];
+    struct ls_job_words words;
+    int total = 0;
+    enum ls_status status = ls_job_words_make(options, &words, err);
+
+    if (!own_model(options)) {
+        texts.model_text = told->model_text;
+        texts.model_length = told->model_length;
+    }
+    for (int i = 0; i < told->override_count; i++)
+        all[total++] = told->overrides[i];
+    for (int i = 0; i < words.count; i++)
+        all[total++] = words.items[i];
+    if (status == LS_OK)
+        status = ls_job_load_texts(&texts, all, total, job, err);
+    if (status == LS_OK && (options->max_steps > 0 || told->max_steps > 0))
+        (*job)->max_steps = options->max_steps > 0 ? options->max_steps : told->max_steps;
+    ls_job_words_free(&words);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "core/job/job.h"
+#include "worker/session/job.h"
 
 struct ls_job_options {
     struct ls_list set;
@@ -24,8 +25,24 @@ struct ls_job_options {
         "max-steps", "N", "end after N steps in all", LS_OPTION_COUNT, &(o).max_steps                          \
     }
 
+/* The options as overrides of the job file, in the order in which they count. */
+#define LS_JOB_WORDS_MADE 4
+struct ls_job_words {
+    const char *items[LS_MAX_LIST + LS_JOB_WORDS_MADE]; /* borrowed from the options, or made */
+    int count;
+    char *made[LS_JOB_WORDS_MADE];
+    int made_count;
+};
+/* Ends with ls_job_words_free, also after a failure. */
+enum ls_status ls_job_words_make(const struct ls_job_options *options, struct ls_job_words *words,
+                                 struct ls_error *err);
+void ls_job_words_free(struct ls_job_words *words);
+
 /* Loads the job with the overrides. Returned; ends with ls_job_destroy. */
 enum ls_status ls_job_options_load(const struct ls_job_options *options, const char *path, struct ls_job **job,
                                    struct ls_error *err);
+/* Loads the job that a coordinator told, with its words and then these options. */
+enum ls_status ls_job_options_load_fetched(const struct ls_job_options *options, const struct ls_fetched_job *fetched,
+                                           struct ls_job **job, struct ls_error *err);
 
 #endif
