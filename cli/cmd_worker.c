@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define CONNECT_MS 10000
+
 static void on_signal(int number)
 {
     (void)number;
@@ -24,6 +26,22 @@ struct worker_arguments {
     int64_t index, parent;
     bool has_index;
 };
+
+/* The job file's, or without one the coordinator's. */
+static enum ls_status load(const struct worker_arguments *a, const char *path, const uint8_t secret[32],
+                           struct ls_job **job, struct ls_error *err)
+{
+    struct ls_fetched_job *fetched = NULL;
+    enum ls_status status;
+
+    if (path != NULL)
+        return ls_job_options_load(&a->job, path, job, err);
+    status = ls_session_fetch_job(a->coordinator, secret, CONNECT_MS, &fetched, err);
+    if (status == LS_OK)
+        status = ls_job_options_load_fetched(&a->job, fetched, job, err);
+    ls_fetched_job_destroy(fetched);
+    return status;
+}
 
 static enum ls_status work(const struct worker_arguments *a, const char *path, struct ls_error *err)
 {
@@ -40,7 +58,7 @@ static enum ls_status work(const struct worker_arguments *a, const char *path, s
     if (a->index >= 0)
         ls_log_set_name(name);
     if (status == LS_OK)
-        status = ls_job_options_load(&a->job, path, &job, err);
+        status = load(a, path, options.secret, &job, err);
     options.job = job;
     if (status == LS_OK)
         status = ls_worker_run(&options, &summary, &told, err);
@@ -65,7 +83,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
          &a.save_weights},
         {"parent", "PID", "end when this process ends (set by `lockstep train`)", LS_OPTION_COUNT, &a.parent},
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
-    enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
+    enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 1, &path, err);
 
     if (status != LS_OK)
         return status;
@@ -87,7 +105,10 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 
 const struct ls_command ls_cmd_worker = {
     .name = "worker",
-    .arguments = "JOB --coordinator HOST:PORT [options]",
+    .arguments = "[JOB] --coordinator HOST:PORT [options]",
     .summary = "Join a coordinator as one worker",
-    .about = "Needs the same job file as the coordinator. SIGTERM makes the whole job save and stop in order.",
+    .about =
+        "Without JOB the coordinator tells it the job and its overrides; data and checkpoint are then expected at the\n"
+        "coordinator's paths. Options of the job given here apply on top, e.g. --threads. With JOB it must be the\n"
+        "coordinator's. SIGTERM makes the whole job save and stop in order.",
     .run = run};

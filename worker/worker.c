@@ -6,6 +6,7 @@
 #include "core/base/alloc.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/device/known_answer.h"
 #include "core/formats/npz.h"
 #include "worker/session/session.h"
 #include "worker/step/replica.h"
@@ -173,6 +174,22 @@ static void *runner_main(void *state)
     return NULL;
 }
 
+/* Runs the device through its known answers before it may join. One that cannot be opened gives none; what is wrong with
+ * it is told after the join, once for all workers. */
+static enum ls_status test_device(const struct ls_job *job, uint64_t *digest, struct ls_error *err)
+{
+    struct ls_device_options options = {.threads = job->threads, .fast = job->fast, .isa = job->isa};
+    struct ls_device *device = NULL;
+    enum ls_status status;
+
+    *digest = ls_known_answers_digest(job->fast);
+    if (ls_device_open(job->device, &options, &device, NULL) != LS_OK)
+        return LS_OK;
+    status = ls_device_check_known_answers(device, digest, err);
+    ls_device_close(device);
+    return status;
+}
+
 static enum ls_status join(struct worker *w, struct ls_error *err)
 {
     const struct ls_worker_options *options = w->options;
@@ -188,7 +205,9 @@ static enum ls_status join(struct worker *w, struct ls_error *err)
     if (strrchr(host, ':') != NULL)
         *strrchr(host, ':') = '\0';
     memcpy(session.secret, options->secret, sizeof session.secret);
-    status = ls_job_fingerprint(options->job, session.fingerprint, err);
+    status = test_device(options->job, &session.known_answers, err);
+    if (status == LS_OK)
+        status = ls_job_fingerprint(options->job, session.fingerprint, err);
     for (int i = 0; i < w->replica_count && status == LS_OK && needs_tcp; i++)
         status = ls_tcp_listen(host, &w->listeners[i], &session.listen_port[i], err);
     if (status == LS_OK)
