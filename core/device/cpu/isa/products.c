@@ -6,8 +6,6 @@
  */
 #include "core/device/cpu/isa/product_tile.h"
 
-#include <string.h>
-
 #define CHUNK_PANELS (512 / TILE_COLUMNS) /* panels packed at once: 512 KiB of a block */
 #define GROUP 3
 /* Terms of rows of x that need no copy. Longer ones are copied, as rows may crowd into one set of the cache, unless
@@ -84,10 +82,16 @@ static void pack_panel(const struct lsi_dense *d, int64_t panel, int64_t k, int6
 /* Rows of x, one TILE_PITCH apart. */
 static void copy_rows(const struct lsi_dense *d, int64_t row, int64_t rows, int64_t k, int64_t depth, float *to)
 {
-    int64_t r;
+    int64_t r, i;
 
-    for (r = 0; r < rows; r++)
-        memcpy(to + r * TILE_PITCH, d->x + (row + r) * d->depth + k, (size_t)depth * sizeof(float));
+    for (r = 0; r < rows; r++, to += TILE_PITCH) {
+        const float *from = d->x + (row + r) * d->depth + k;
+
+        for (i = 0; i + VEC_LANES <= depth; i += VEC_LANES)
+            vec_store(to + i, vec_load(from + i));
+        if (i < depth)
+            vec_store_some(to + i, vec_load_some(from + i, depth - i), depth - i);
+    }
 }
 
 /* Where a panel of w lies packed; NULL where it is read in place. */
