@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,14 @@ static void add_table(struct ls_device *device, const struct lsi_kernel *table)
 {
     if (table != NULL)
         device->tables[device->table_count++] = table;
+}
+
+void lsi_device_prepend(struct ls_device *device, const struct lsi_kernel *table)
+{
+    assert(device->table_count < LSI_MAX_TABLES);
+    memmove(device->tables + 1, device->tables, (size_t)device->table_count * sizeof *device->tables);
+    device->tables[0] = table;
+    device->table_count++;
 }
 
 static enum ls_status open_cpu(struct ls_device *device, const struct ls_device_options *options, struct ls_error *err)

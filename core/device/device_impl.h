@@ -21,6 +21,9 @@ struct lsi_kernel {
     bool (*accepts)(const struct ls_device *device, const struct ls_op_call *call);
 };
 
+/* Kernels that the device asks before its own: how a test replaces some. The table, an array as above, outlives it. */
+void lsi_device_prepend(struct ls_device *device, const struct lsi_kernel *table);
+
 /* The sweeps of device.h on a range, one table an instruction set. */
 struct lsi_sweeps {
     void (*sgd)(const struct ls_sgd_args *args);

@@ -95,7 +95,7 @@ static void fill(const struct lsi_question *q, int operand, const struct lsi_ope
             else if (view->dtype == LS_BF16)
                 ((uint16_t *)view->data)[k] = (uint16_t)(word >> 16);
             else if (view->dtype == LS_I64)
-                ((int64_t *)view->data)[k] = (int64_t)word * word;
+                ((int64_t *)view->data)[k] = (int64_t)((uint64_t)word * word);
             else
                 ((float *)view->data)[k] =
                     float_of(kind->positive ? word | 0x80000000u : word, tiny(operand, k, count, columns), q);

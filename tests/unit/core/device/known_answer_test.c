@@ -2,7 +2,7 @@
 /* Known answers: the same on every device, and a wrong kernel or floating-point mode is caught and named. */
 #include "core/device/known_answer.h"
 
-#include "core/device/device_internal.h"
+#include "core/device/device_impl.h"
 #include "tests/support/kernels.h"
 
 #include <criterion/criterion.h>
@@ -72,13 +72,12 @@ Test(known_answer, the_digest_is_that_of_all_answers)
 static struct ls_device *sick_device(enum ls_op op, lsi_kernel_fn run)
 {
     static struct lsi_kernel table[LS_OP_COUNT];
-    const struct lsi_kernel *healthy = lsi_ref_kernels();
     struct ls_device *device = NULL;
 
     cr_assert_eq(ls_device_open("ref", NULL, &device, NULL), LS_OK);
-    memcpy(table, healthy, sizeof table);
-    table[op].run = run;
-    device->tables[0] = table;
+    memset(table, 0, sizeof table);
+    table[op] = (struct lsi_kernel){.run = run, .workspace = lsi_ref_kernels()[op].workspace};
+    lsi_device_prepend(device, table);
     return device;
 }
 

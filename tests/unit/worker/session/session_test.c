@@ -6,7 +6,6 @@
 #include "core/base/clock.h"
 #include "core/base/fs.h"
 #include "core/base/str.h"
-#include "worker/session/job.h"
 #include "worker/session/session.h"
 
 #include <criterion/criterion.h>
@@ -327,127 +326,6 @@ Test(session, refuses_other_known_answers)
     host_join(&host);
     ls_session_close(peer->session);
     host_close(&host);
-}
-
-/* A job file in a directory of its own. */
-static void job_file(char path[128], const char *text)
-{
-    char directory[64] = "/tmp/lockstep-session-XXXXXX";
-
-    cr_assert_not_null(mkdtemp(directory));
-    (void)snprintf(path, 128, "%s/job.yaml", directory);
-    cr_assert_eq(ls_fs_write(path, text, strlen(text), NULL), LS_OK);
-}
-
-static void job_file_remove(char path[128])
-{
-    *strrchr(path, '/') = '\0';
-    (void)ls_fs_remove(path, NULL);
-}
-
-/* A worker without a job is told the coordinator's, word for word, and then joins as any other. */
-Test(session, tells_the_job)
-{
-    static const char *const words[] = {"seed=3", "run.threads=2"};
-    static const char text[] = "version: 1\nmodel: m.json\n";
-    struct ls_fetched_job *fetched = NULL;
-    struct ls_error err = LS_ERROR_INIT;
-    struct host host = {0};
-    struct peer peer[1] = {0};
-    char path[128];
-    size_t length = 900000;
-    char *model = ls_alloc(length); /* nearly as much as a message holds */
-
-    cr_assert_not_null(model);
-    memset(model, 'm', length);
-    job_file(path, text);
-    host.options.job_path = path;
-    host.options.job_overrides = words;
-    host.options.job_override_count = 2;
-    host.options.job_max_steps = 24;
-    host.options.job_model_text = model;
-    host.options.job_model_length = length;
-    host_open(&host, 1);
-    job_file_remove(path); /* what is told is what the coordinator read */
-    host_run(&host);
-    cr_assert_eq(ls_session_fetch_job(host.address, host.options.secret, 5000, &fetched, &err), LS_OK, "%s",
-                 err.message);
-    cr_expect(strncmp(fetched->job.path, path, strlen(path)) == 0, "%s", fetched->job.path);
-    cr_assert_eq(fetched->job.text_length, strlen(text));
-    cr_expect_arr_eq(fetched->job.text, text, strlen(text));
-    cr_assert_eq(fetched->job.override_count, 2);
-    cr_expect_str_eq(fetched->job.overrides[0], words[0]);
-    cr_expect_str_eq(fetched->job.overrides[1], words[1]);
-    cr_expect_eq(fetched->job.max_steps, 24);
-    cr_assert_eq(fetched->job.model_length, length);
-    cr_expect_eq(memcmp(fetched->job.model_text, model, length), 0);
-    ls_fetched_job_destroy(fetched);
-    peers_open(peer, 1, &host);
-    cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
-    host_join(&host);
-    cr_expect_eq(host.status, LS_OK, "%s", host.err.message);
-    ls_session_close(peer->session);
-    host_close(&host);
-    ls_free(model);
-}
-
-/* A model that does not fit into a message is left to be read at its path; the job is told all the same. */
-Test(session, leaves_a_large_model_out)
-{
-    struct ls_fetched_job *fetched = NULL;
-    struct ls_error err = LS_ERROR_INIT;
-    struct host host = {0};
-    char path[128];
-    char *model = ls_alloc_zeroed(2, 1 << 20);
-
-    cr_assert_not_null(model);
-    job_file(path, "version: 1\n");
-    host.options.job_path = path;
-    host.options.job_model_text = model;
-    host.options.job_model_length = 2 << 20;
-    host_open(&host, 1);
-    job_file_remove(path);
-    host_run(&host);
-    cr_assert_eq(ls_session_fetch_job(host.address, host.options.secret, 5000, &fetched, &err), LS_OK, "%s",
-                 err.message);
-    cr_expect_not_null(fetched->job.text);
-    cr_expect_null(fetched->job.model_text);
-    ls_fetched_job_destroy(fetched);
-    ls_server_stop(host.server);
-    host_join(&host);
-    host_close(&host);
-    ls_free(model);
-}
-
-/* The job is told to nobody with another secret; a coordinator without a job file says that it has none, and one whose
- * words cannot be sent says why. */
-Test(session, tells_the_job_to_its_own_workers_only)
-{
-    static const char *const words[] = {"seed=\x1b[31m3"};
-    struct ls_fetched_job *fetched = NULL;
-    struct ls_error err = LS_ERROR_INIT;
-    uint8_t other[32] = {9};
-
-    for (int k = 0; k < 2; k++) {
-        struct host host = {0};
-        char path[128];
-
-        job_file(path, "version: 1\n");
-        host.options.job_path = k == 0 ? NULL : path;
-        host.options.job_overrides = words;
-        host.options.job_override_count = 1;
-        host_open(&host, 1);
-        job_file_remove(path);
-        host_run(&host);
-        cr_expect_eq(ls_session_fetch_job(host.address, other, 5000, &fetched, &err), LS_EAUTH);
-        cr_expect_not_null(strstr(err.message, "another secret"), "%s", err.message);
-        cr_expect_eq(ls_session_fetch_job(host.address, host.options.secret, 5000, &fetched, &err), LS_EINVAL);
-        cr_expect_not_null(strstr(err.message, k == 0 ? "give the worker a job file" : "overrides"), "%s", err.message);
-        cr_expect_null(fetched);
-        ls_server_stop(host.server);
-        host_join(&host);
-        host_close(&host);
-    }
 }
 
 /* One worker too many is refused while the job runs, and the job goes on. */
