@@ -24,7 +24,8 @@ void *ls_buf_extend(struct ls_buf *buf, size_t length)
         buf->failed = true;
         return NULL;
     }
-    if (needed > buf->capacity) {
+    /* Also for nothing in an empty buffer: NULL means failure. */
+    if (needed > buf->capacity || buf->data == NULL) {
         size_t capacity = buf->capacity < 64 ? 64 : buf->capacity;
         uint8_t *grown;
 

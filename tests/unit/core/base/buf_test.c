@@ -23,6 +23,18 @@ Test(buf, append)
     ls_buf_deinit(&buf);
 }
 
+/* Appending nothing to an empty buffer is no failure. */
+Test(buf, append_nothing)
+{
+    struct ls_buf buf = {0};
+
+    cr_assert_eq(ls_buf_append(&buf, NULL, 0), LS_OK);
+    cr_assert_eq(ls_buf_append_string(&buf, ""), LS_OK);
+    cr_assert_not_null(ls_buf_extend(&buf, 0));
+    cr_assert(buf.length == 0 && !buf.failed);
+    ls_buf_deinit(&buf);
+}
+
 /* A failed growth keeps what is there, and every later append fails too. */
 Test(buf, failed_stays_failed)
 {
