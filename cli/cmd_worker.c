@@ -14,10 +14,19 @@
 
 #define CONNECT_MS 10000
 
+static bool launched; /* by `lockstep train`, which says how the job ended, once for all workers */
+
+/* One that still waits for the coordinator, or for other workers, has nothing to save. */
 static void on_signal(int number)
 {
+    static const char said[] = "lockstep: the worker was stopped before its job began\n";
+
     (void)number;
-    ls_worker_stop();
+    if (ls_worker_stop())
+        return;
+    if (!launched)
+        (void)!write(STDERR_FILENO, said, sizeof said - 1);
+    _exit(ls_status_exit(LS_EINTERRUPTED));
 }
 
 struct worker_arguments {
@@ -64,8 +73,8 @@ static enum ls_status work(const struct worker_arguments *a, const char *path, s
         status = ls_worker_run(&options, &summary, &told, err);
     ls_free(summary);
     ls_job_destroy(job);
-    if (status != LS_OK && told && a->parent > 0)
-        exit(ls_status_exit(status)); /* the launcher says it, once for all workers */
+    if (launched && status != LS_OK && (told || status == LS_EINTERRUPTED))
+        exit(ls_status_exit(status));
     return status;
 }
 
@@ -92,7 +101,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         return ls_error_set(err, LS_EUSAGE, "--index needs a whole number from 0, not \"%s\"", index);
     if (a.coordinator == NULL)
         return ls_error_set(err, LS_EUSAGE, "--coordinator HOST:PORT is needed");
-    if (a.parent > 0) {
+    launched = a.parent > 0;
+    if (launched) {
         /* The launcher gets the terminal's Ctrl-C too and tells everyone in order. */
         (void)signal(SIGINT, SIG_IGN);
         status = ls_launch_tie_to_parent((pid_t)a.parent, err);

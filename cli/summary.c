@@ -35,6 +35,7 @@ static void print_metrics(json_t *o)
 void ls_summary_print(const char *summary, bool json, const char *path)
 {
     json_t *o;
+    bool ran;
 
     if (summary == NULL)
         return;
@@ -45,18 +46,26 @@ void ls_summary_print(const char *summary, bool json, const char *path)
     o = json_loads(summary, 0, NULL);
     if (o == NULL)
         return;
+    /* Without a step of its own a run has no speed to tell. */
+    ran = json_number_value(json_object_get(o, "first_step_s")) > 0;
     printf("%s after %lld steps on %lld replicas (%s, %s)\n",
-           json_is_true(json_object_get(o, "finished")) ? "Finished" : "Stopped",
+           !json_is_true(json_object_get(o, "finished")) ? "Stopped"
+           : ran                                         ? "Finished"
+                                                         : "Already finished",
            (long long)json_integer_value(json_object_get(o, "steps")),
            (long long)json_integer_value(json_object_get(o, "workers")),
            json_string_value(json_object_get(o, "device")), json_string_value(json_object_get(o, "transport")));
     print_real(o, "loss", "loss", "");
     print_metrics(o);
-    print_real(o, "samples_per_s", "throughput", " samples/s");
-    print_real(o, "first_step_s", "first step", " s after the start");
+    if (ran) {
+        print_real(o, "samples_per_s", "throughput", " samples/s");
+        print_real(o, "first_step_s", "first step", " s after the start");
+    }
     print_text(o, "params_sha256", "parameters");
     print_text(o, "state_sha256", "state");
     print_text(o, "checkpoint", "checkpoint");
+    if (!ran && json_is_true(json_object_get(o, "finished")))
+        printf("Nothing was left to do: --set epochs=N trains on, --fresh --overwrite begins anew\n");
     if (json_is_string(json_object_get(o, "checkpoint")))
         printf("Next: lockstep evaluate %s, or lockstep inspect %s\n", path,
                json_string_value(json_object_get(o, "checkpoint")));

@@ -3,6 +3,7 @@
 #include "collective/group_impl.h"
 
 #include "core/base/alloc.h"
+#include "core/base/clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -253,6 +254,12 @@ const char *lsi_member_text(const struct ls_group *group, int rank, char text[12
     (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", rank, (unsigned long long)member->worker,
                    member->replica, member->host[0] != '\0' ? member->host : "an unnamed host");
     return text;
+}
+
+bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns)
+{
+    return ls_clock_now_ns() > deadline_ns ||
+           (options->abandon != NULL && atomic_load_explicit(options->abandon, memory_order_relaxed));
 }
 
 enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,

@@ -35,6 +35,9 @@ struct ls_group_options {
     int listener;             /* tcp: this member's listening socket, taken on success; -1 otherwise */
     int64_t form_deadline_ms; /* default 10,000 */
     int64_t wait_deadline_ms; /* how long an operation may wait for a peer, default 60,000 */
+    /* Nullable, borrowed during the call: once true, forming ends as if its deadline had passed. A group that is being
+     * formed cannot be aborted otherwise. */
+    const _Atomic bool *abandon;
 };
 #define LS_GROUP_OPTIONS_DEFAULT                                             \
     {                                                                        \

@@ -108,6 +108,8 @@ enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error
 /* "rank 3 (worker 7 on host a)" into text; returns text. */
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
 /* LS_ETIMEOUT that names the first few members that are not here. */
+/* Whether forming is over: the deadline has passed, or the caller gave it up. */
+bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns);
 enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
                            struct ls_error *err);
 /* LS_EDIVERGED with both sides. */

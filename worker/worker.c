@@ -15,11 +15,14 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static _Atomic bool stop_asked;
+#define FORM_MS 30000 /* members load their data before they meet */
 
-void ls_worker_stop(void)
+static _Atomic bool stop_asked, assigned;
+
+bool ls_worker_stop(void)
 {
     atomic_store(&stop_asked, true);
+    return atomic_load(&assigned);
 }
 
 struct worker;
@@ -109,6 +112,8 @@ static enum ls_status form(struct runner *r, struct ls_group **group)
     memcpy(options.secret, w->options->secret, sizeof options.secret);
     options.rendezvous = w->assignment.rendezvous;
     options.listener = w->listeners[r->index];
+    options.form_deadline_ms = FORM_MS;
+    options.abandon = &w->aborted;
     status = ls_group_create(w->assignment.provider, &options, group, &r->err);
     if (status == LS_OK)
         w->listeners[r->index] = -1;
@@ -212,8 +217,10 @@ static enum ls_status join(struct worker *w, struct ls_error *err)
         status = ls_tcp_listen(host, &w->listeners[i], &session.listen_port[i], err);
     if (status == LS_OK)
         status = ls_session_open(&session, &w->assignment, &w->session, err);
-    if (status == LS_OK)
+    if (status == LS_OK) {
+        atomic_store(&assigned, true);
         ls_session_on_abort(w->session, on_abort, w);
+    }
     return status;
 }
 

@@ -19,10 +19,11 @@ struct ls_worker_options {
     const char *save_weights; /* .npz to write the trained variables to, NULL: none; rank 0. Borrowed. */
 };
 
-/* Runs to the end of the job. *told: the outcome, or the error, was told to the coordinator. LS_EINTERRUPTED: stopped in order and saved. Errors were reported to the coordinator.
- * *summary: rank 0's JSON, NULL for others; ls_free. */
+/* Runs to the end of the job. *told: the outcome, or the error, was told to the coordinator. LS_EINTERRUPTED: stopped in
+ * order and saved. *summary: rank 0's JSON, NULL for others; ls_free. */
 enum ls_status ls_worker_run(const struct ls_worker_options *options, char **summary, bool *told, struct ls_error *err);
-/* Asks for an orderly stop of the whole job (all ranks agree by vote). Safe in a signal handler. */
-void ls_worker_stop(void);
+/* Asks for an orderly stop of the whole job (all ranks agree by vote). False: this worker is of no running job yet, so
+ * that nothing is lost where the process ends at once. Safe in a signal handler. */
+bool ls_worker_stop(void);
 
 #endif

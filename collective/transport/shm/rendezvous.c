@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,9 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#define PIECE_MS 20
+#define SILENCE_MS 1000 /* the longest pause in a handshake */
 
 struct meeting {
     const struct ls_group_options *options;
@@ -34,7 +38,23 @@ static int left_ms(const struct meeting *meeting)
 {
     uint64_t now = ls_clock_now_ns();
 
-    return now >= meeting->deadline_ns ? 0 : (int)((meeting->deadline_ns - now) / 1000000u) + 1;
+    if (now >= meeting->deadline_ns || lsi_form_over(meeting->options, meeting->deadline_ns))
+        return 0;
+    return (int)((meeting->deadline_ns - now) / 1000000u) + 1;
+}
+
+/* Waits in pieces, so that a forming that is given up is left soon. */
+static bool wait_for(const struct meeting *meeting, int socket, short events, int most_ms)
+{
+    while (most_ms > 0 && left_ms(meeting) > 0) {
+        struct pollfd wait = {socket, events, 0};
+        int left = left_ms(meeting), piece = most_ms < PIECE_MS ? most_ms : PIECE_MS;
+
+        if (poll(&wait, 1, left < piece ? left : piece) > 0)
+            return true;
+        most_ms -= piece;
+    }
+    return false;
 }
 
 static bool transfer(const struct meeting *meeting, int socket, void *data, size_t bytes, bool sends)
@@ -42,7 +62,6 @@ static bool transfer(const struct meeting *meeting, int socket, void *data, size
     size_t done = 0;
 
     while (done < bytes) {
-        struct pollfd wait = {socket, sends ? POLLOUT : POLLIN, 0};
         ssize_t n = sends ? send(socket, (uint8_t *)data + done, bytes - done, MSG_NOSIGNAL)
                           : recv(socket, (uint8_t *)data + done, bytes - done, 0);
         if (n > 0) {
@@ -51,9 +70,8 @@ static bool transfer(const struct meeting *meeting, int socket, void *data, size
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR) || left_ms(meeting) == 0)
             return false;
-        (void)poll(&wait, 1, left_ms(meeting) < 1000 ? left_ms(meeting) : 1000);
-        if (wait.revents == 0 && errno != EINTR)
-            return false; /* a second of silence in a handshake */
+        if (!wait_for(meeting, socket, sends ? POLLOUT : POLLIN, SILENCE_MS))
+            return false;
     }
     return true;
 }
@@ -171,12 +189,8 @@ static enum ls_status serve_all(const struct meeting *meeting, int listener, str
     bool served[LS_MAX_MEMBERS] = {true};
 
     for (int count = 1; count < meeting->group->world;) {
-        struct pollfd wait = {listener, POLLIN, 0};
-        int ms = left_ms(meeting);
-        if (ms == 0)
+        if (!wait_for(meeting, listener, POLLIN, INT_MAX))
             return lsi_missing(meeting->group, served, meeting->options->form_deadline_ms, err);
-        if (poll(&wait, 1, ms) <= 0)
-            continue;
         int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (socket < 0)
             continue;
@@ -256,10 +270,10 @@ static bool receive_grant(const struct meeting *meeting, int socket, struct lsi_
     struct iovec part = {grant, sizeof *grant};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
-    struct pollfd wait = {socket, POLLIN, 0};
 
     *fd = -1;
-    if (poll(&wait, 1, left_ms(meeting)) <= 0 || recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *grant)
+    if (!wait_for(meeting, socket, POLLIN, INT_MAX) ||
+        recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *grant)
         return false;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)

@@ -256,7 +256,7 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
         enum ls_status status = prepare(mesh, err);
         if (status != LS_OK)
             return status;
-        if (ls_clock_now_ns() > mesh->deadline_ns)
+        if (lsi_form_over(mesh->options, mesh->deadline_ns))
             return name_missing(mesh, err);
         if (poll(mesh->polls, (nfds_t)mesh->capacity + 1, 2) <= 0)
             continue;
