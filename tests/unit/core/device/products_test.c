@@ -55,6 +55,18 @@ Test(products, dense_edges)
     }
 }
 
+/* One to three rows over many columns, and depths at which rows of x share a set of the cache. */
+Test(products, dense_few_rows)
+{
+    for (int rows = 1; rows <= 4; rows++) {
+        check_dense(rows, 300, 8 * 16 * 2 + 16 * rows + rows, LST_WILD, rows);
+        check_dense(rows, 300, 5, LST_ZEROS, 2);
+        check_dense(16 + rows, 1024, 10, LST_ZEROS, 2 + rows);
+        check_dense(16 + rows, 513, 10, LST_WILD, 4 + rows);
+        check_dense(16 + rows, 64 + rows - 2, 70, LST_ZEROS, rows);
+    }
+}
+
 /* Products without rows, columns or terms: a sum of nothing is +0 and bias still counts. */
 Test(products, dense_empty)
 {
