@@ -17,7 +17,7 @@ import time
 import lockstep as ls
 
 SEEDS = 3
-EPOCHS, EVERY, STEPS = 300, 25, 1500  # long enough to be killed in, over in a second or two
+EPOCHS, EVERY, STEPS = 160, 20, 800  # long enough to be killed in, over in a second
 PEER, INTERRUPTED = 6, 130
 END_S = 5  # within which everybody else must have ended
 
@@ -31,8 +31,12 @@ def with_job(case):
     return run
 
 
-def undisturbed(folder, job):
-    return ls.train(job, os.path.join(folder, "undisturbed"), "--workers", "1")
+@functools.cache
+def undisturbed():
+    """The numbers of a run that nobody touches; every case has the same job."""
+    with ls.Folder() as folder:
+        job = ls.small_job(folder, epochs=EPOCHS, every_steps=EVERY)
+        return ls.train(job, os.path.join(folder, "out"), "--workers", "1")
 
 
 def train_words(job, out, *words):
@@ -93,7 +97,7 @@ def resumed(folder, job, out, generator, expected):
 @with_job
 def worker_killed(folder, job):
     """train names the worker and the signal, with exit status 6."""
-    expected, places = undisturbed(folder, job), meeting_places()
+    expected, places = undisturbed(), meeting_places()
 
     def check(generator):
         out = tempfile.mkdtemp(dir=folder)
@@ -138,7 +142,7 @@ def every_worker_killed(folder, job):
 @with_job
 def launcher_killed(folder, job):
     """The workers end with their launcher, whatever they are doing."""
-    expected = undisturbed(folder, job)
+    expected = undisturbed()
 
     def check(generator):
         out = tempfile.mkdtemp(dir=folder)
@@ -157,7 +161,7 @@ def launcher_killed(folder, job):
 
 
 def signalled(folder, job, number):
-    expected, places = undisturbed(folder, job), meeting_places()
+    expected, places = undisturbed(), meeting_places()
 
     def check(generator):
         out = tempfile.mkdtemp(dir=folder)
@@ -194,7 +198,7 @@ def told_by_ctrl_c(folder, job):
 @with_job
 def told_by_ctrl_c_at_a_terminal(folder, job):
     """A terminal sends Ctrl-C to the whole group of processes; the workers leave it to their launcher."""
-    expected, out = undisturbed(folder, job), os.path.join(folder, "out")
+    expected, out = undisturbed(), os.path.join(folder, "out")
     process = ls.start(train_words(job, out, "--workers", "2"), start_new_session=True)
     try:
         ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
@@ -234,7 +238,7 @@ def second_ctrl_c(folder, job):
 @with_job
 def worker_hangs(folder, job):
     """A stopped worker is noticed by its silence, named, and killed with the rest."""
-    expected, out = undisturbed(folder, job), os.path.join(folder, "out")
+    expected, out = undisturbed(), os.path.join(folder, "out")
     process = ls.start(train_words(job, out, "--workers", "2"))
     try:
         ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
@@ -255,7 +259,7 @@ def worker_hangs(folder, job):
 @with_job
 def worker_told(folder, job):
     """SIGTERM to one worker (its host is being taken away) saves and ends the whole job."""
-    expected, out = undisturbed(folder, job), os.path.join(folder, "out")
+    expected, out = undisturbed(), os.path.join(folder, "out")
     process = ls.start(train_words(job, out, "--workers", "3"))
     try:
         ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
@@ -298,7 +302,7 @@ class Cluster:
 @with_job
 def cluster_worker_killed(folder, job):
     """The others and the coordinator end by themselves, each with a sentence about the one that was killed."""
-    expected = undisturbed(folder, job)
+    expected = undisturbed()
 
     def check(generator):
         out, count = tempfile.mkdtemp(dir=folder), generator.choice([2, 3])
@@ -358,7 +362,7 @@ def cluster_worker_killed_before_they_meet(folder, job):
 @with_job
 def cluster_coordinator_killed(folder, job):
     """Every worker ends with a sentence that names the coordinator's address."""
-    expected = undisturbed(folder, job)
+    expected = undisturbed()
 
     def check(generator):
         out, count = tempfile.mkdtemp(dir=folder), generator.choice([1, 2, 3])
@@ -379,7 +383,7 @@ def cluster_coordinator_killed(folder, job):
 @with_job
 def cluster_told(folder, job):
     """SIGTERM to the coordinator, or to any worker, saves and ends all of it in order."""
-    expected = undisturbed(folder, job)
+    expected = undisturbed()
 
     def check(generator):
         out = tempfile.mkdtemp(dir=folder)
