@@ -20,7 +20,7 @@ add_compile_definitions(_GNU_SOURCE LS_VERSION="${PROJECT_VERSION}")
 # Results are specified to the bit (docs/numerics.md): no contraction, no reassociation, ever.
 add_compile_options(-ffp-contract=off -fno-fast-math -fno-math-errno -fvisibility=hidden
                     -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-                    -Wpointer-arith -Wvla -Wformat=2 -Wno-format-truncation)
+                    -Wpointer-arith -Wvla -Wformat=2 $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
 include_directories(${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
 if(LS_SANITIZE)
   add_compile_options(-fsanitize=${LS_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

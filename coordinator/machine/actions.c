@@ -50,7 +50,7 @@ static const char *keep(struct ls_machine *machine, char *text)
     return text;
 }
 
-static char *format_text(const char *format, va_list arguments)
+__attribute__((format(printf, 1, 0))) static char *format_text(const char *format, va_list arguments)
 {
     char text[2 * LS_WIRE_SENTENCE];
 
