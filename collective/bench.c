@@ -6,6 +6,9 @@
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
 
+#include <limits.h>
+#include <malloc.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +42,11 @@ static enum ls_status time_one(struct ls_group *control, const struct ls_bench_v
 
     for (int64_t i = 0; i < count; i++)
         variant->src[i] = (float)(i & 1023) * 0.25f;
+    if (variant->prepare != NULL) {
+        status = variant->prepare(variant, count, err);
+        if (status != LS_OK)
+            return status;
+    }
     status = ls_group_run(control, &barrier, err);
     uint64_t start = ls_clock_now_ns();
     for (int i = 0; i < repeats && status == LS_OK; i++)
@@ -48,26 +56,42 @@ static enum ls_status time_one(struct ls_group *control, const struct ls_bench_v
 }
 
 enum ls_status ls_bench_race(struct ls_group *control, const struct ls_bench_variant *variants, int variant_count,
-                             int64_t count, int rounds, struct ls_bench_figure *figures, struct ls_error *err)
+                             int64_t count, int rounds, double *times, struct ls_error *err)
 {
-    double *times = ls_alloc_zeroed((size_t)variant_count * (size_t)rounds, sizeof *times);
     enum ls_status status = LS_OK;
     double warm;
 
-    if (times == NULL)
-        return ls_error_set(err, LS_ENOMEM, "no memory for the times of a race");
     for (int v = 0; v < variant_count && status == LS_OK; v++)
         status = time_one(control, &variants[v], count, &warm, err);
     for (int i = 0; i < rounds && status == LS_OK; i++)
         for (int v = 0; v < variant_count && status == LS_OK; v++)
             status = time_one(control, &variants[v], count, &times[v * rounds + i], err);
-    for (int v = 0; v < variant_count && status == LS_OK; v++) {
-        qsort(times + (size_t)v * (size_t)rounds, (size_t)rounds, sizeof *times, compare);
-        figures[v] =
-            (struct ls_bench_figure){times[v * rounds + rounds / 2], times[v * rounds], times[v * rounds + rounds - 1]};
-    }
-    ls_free(times);
     return status;
+}
+
+static struct ls_bench_figure sorted_figure(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, compare);
+    double middle = count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+    return (struct ls_bench_figure){middle, values[0], values[count - 1]};
+}
+
+struct ls_bench_figure ls_bench_ratio_of(const double *a, const double *b, int rounds)
+{
+    double *values = ls_alloc((size_t)rounds * sizeof *values);
+    struct ls_bench_figure figure = {0, 0, 0};
+
+    for (int i = 0; values != NULL && i < rounds; i++)
+        values[i] = b == NULL ? a[i] : b[i] > 0 ? a[i] / b[i] : 0;
+    if (values != NULL)
+        figure = sorted_figure(values, rounds);
+    ls_free(values);
+    return figure;
+}
+
+struct ls_bench_figure ls_bench_figure_of(const double *times, int rounds)
+{
+    return ls_bench_ratio_of(times, NULL, rounds);
 }
 
 enum ls_status ls_bench_group(void *state, const float *src, float *dst, int64_t count, struct ls_error *err)
@@ -89,4 +113,66 @@ enum ls_status ls_bench_mpi(void *state, const float *src, float *dst, int64_t c
 {
     (void)state;
     return ls_mpi_all_reduce_f32(src, dst, count, err);
+}
+
+/* One run that is not measured brings the heap into the state that a stream of such calls keeps it in. */
+static enum ls_status settle(const struct ls_bench_variant *variant, int64_t count, struct ls_error *err)
+{
+    return variant->run(variant->state, variant->src, variant->dst, count, err);
+}
+
+enum ls_status ls_bench_heap_usual(const struct ls_bench_variant *variant, int64_t count, struct ls_error *err)
+{
+    /* The most that glibc's own adjustment comes to (mallopt(3), M_MMAP_THRESHOLD). */
+    (void)mallopt(M_MMAP_MAX, 65536);
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    (void)malloc_trim(0);
+    return settle(variant, count, err);
+}
+
+enum ls_status ls_bench_heap_kept(const struct ls_bench_variant *variant, int64_t count, struct ls_error *err)
+{
+    (void)mallopt(M_MMAP_MAX, 0);
+    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    return settle(variant, count, err);
+}
+
+#define TRIPS 1000
+#define TRIP_BATCHES 15
+#define TRIP_NS 1000000000u
+
+/* Until the line holds value; false after a second. */
+static bool trip_wait(_Atomic uint32_t *line, uint32_t value)
+{
+    uint64_t start = 0;
+
+    for (uint32_t looks = 1; atomic_load_explicit(line, memory_order_acquire) != value; looks++) {
+        if (looks % 4096 != 0)
+            continue;
+        (void)sched_yield();
+        start = start == 0 ? ls_clock_now_ns() : start;
+        if (ls_clock_now_ns() - start > TRIP_NS)
+            return false;
+    }
+    return true;
+}
+
+double ls_bench_round_trip(_Atomic uint32_t *line, int side)
+{
+    double batches[TRIP_BATCHES];
+    uint32_t at = 0;
+
+    for (int b = 0; b < TRIP_BATCHES; b++) {
+        uint64_t start = ls_clock_now_ns();
+        for (int i = 0; i < TRIPS; i++, at += 2) {
+            if (side != 0 && !trip_wait(line, at + 1))
+                return 0;
+            atomic_store_explicit(line, side != 0 ? at + 2 : at + 1, memory_order_release);
+            if (side == 0 && !trip_wait(line, at + 2))
+                return 0;
+        }
+        batches[b] = (double)(ls_clock_now_ns() - start) * 1e-9 / TRIPS;
+    }
+    return sorted_figure(batches, TRIP_BATCHES).median;
 }

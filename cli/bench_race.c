@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One rank of `bench allreduce`: its groups and buffers, the races, and rank 0's figures. */
+#include "cli/bench_race.h"
+
+#include "collective/bench.h"
+#include "collective/transport/tcp/listen.h"
+#include "core/base/alloc.h"
+#include "core/base/str.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MOST_VARIANTS 8
+#define WHOLE_ROUNDS_BYTES (16 << 20) /* a third of the rounds for what is larger */
+
+struct race {
+    const struct ls_bench_allreduce *bench;
+    struct ls_member members[LS_BENCH_MAX_RANKS];
+    struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
+    struct ls_group *other;   /* tcp or mpi where that is what races */
+    int64_t most_bytes;
+    float *src, *dst;
+    struct ls_bench_variant variants[MOST_VARIANTS];
+    int count, copy, usual, kept; /* places among the variants; -1: not there */
+    double *times;
+    double round_trip_s;
+    json_t *rows;
+};
+
+static enum ls_status join(struct race *race, const char *backend, int listener, struct ls_group **group,
+                           struct ls_error *err)
+{
+    const struct ls_bench_allreduce *bench = race->bench;
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    char rendezvous[96];
+
+    (void)snprintf(rendezvous, sizeof rendezvous, "%s/group", bench->directory);
+    options.members = race->members;
+    options.world = bench->ranks;
+    options.rank = bench->rank;
+    options.generation = 1;
+    options.rendezvous = rendezvous;
+    options.listener = listener;
+    memcpy(options.secret, bench->secret, sizeof options.secret);
+    return ls_group_create(backend, &options, group, err);
+}
+
+static enum ls_status join_control(struct race *race, struct ls_error *err)
+{
+    for (int r = 0; r < race->bench->ranks; r++) {
+        race->members[r] = (struct ls_member){.worker = (uint64_t)r + 1, .incarnation = 1};
+        (void)ls_str_into(race->members[r].host, sizeof race->members[r].host, "this machine");
+        (void)ls_str_into(race->members[r].address, sizeof race->members[r].address, "127.0.0.1");
+    }
+    return join(race, race->bench->ranks == 1 ? "self" : "shm", -1, &race->control, err);
+}
+
+/* Everybody listens and tells everybody where. */
+static enum ls_status join_tcp(struct race *race, struct ls_error *err)
+{
+    int64_t counts[LS_BENCH_MAX_RANKS], ports[LS_BENCH_MAX_RANKS], own;
+    uint16_t port;
+    int listener;
+    enum ls_status status = ls_tcp_listen("127.0.0.1", &listener, &port, err);
+
+    if (status != LS_OK)
+        return status;
+    own = port;
+    for (int r = 0; r < race->bench->ranks; r++)
+        counts[r] = 1;
+    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_I64, .src = &own, .dst = ports, .counts = counts};
+    status = ls_group_run(race->control, &op, err);
+    for (int r = 0; r < race->bench->ranks; r++)
+        race->members[r].port = (uint16_t)ports[r];
+    if (status == LS_OK)
+        status = join(race, "tcp", listener, &race->other, err);
+    if (status != LS_OK)
+        ls_tcp_unlisten(listener);
+    return status;
+}
+
+/* A processor a rank where there are enough, the same ones for all that races. */
+static void bind(const struct ls_bench_allreduce *bench)
+{
+    cpu_set_t one;
+
+    if (bench->ranks > sysconf(_SC_NPROCESSORS_ONLN))
+        return;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)bench->rank, &one);
+    (void)sched_setaffinity(0, sizeof one, &one);
+}
+
+static void measure_round_trip(struct race *race)
+{
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    char path[96];
+    void *page;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/line", race->bench->directory);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    page =
+        fd >= 0 && ftruncate(fd, 4096) == 0 ? mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (ls_group_run(race->control, &barrier, NULL) == LS_OK && race->bench->rank < 2 && page != MAP_FAILED)
+        race->round_trip_s = ls_bench_round_trip(page, race->bench->rank);
+    if (page != MAP_FAILED)
+        (void)munmap(page, 4096);
+    if (fd >= 0)
+        (void)close(fd);
+    (void)ls_group_run(race->control, &barrier, NULL);
+    (void)unlink(path);
+}
+
+static int add(struct race *race, struct ls_bench_variant variant)
+{
+    race->variants[race->count] = variant;
+    return race->count++;
+}
+
+static enum ls_status add_variants(struct race *race, struct ls_error *err)
+{
+    float *src = race->src, *dst = race->dst;
+    void *shared = NULL;
+
+    race->copy = race->usual = race->kept = -1;
+    if (race->other == NULL) {
+        enum ls_status status = ls_group_register(race->control, (size_t)race->most_bytes * 2, &shared, err);
+        if (status != LS_OK)
+            return status;
+        float *second = (float *)shared + race->most_bytes / (int64_t)sizeof *second;
+        (void)add(race,
+                  (struct ls_bench_variant){"shm, registered", ls_bench_group, race->control, shared, second, NULL});
+        (void)add(race, (struct ls_bench_variant){"shm, any memory", ls_bench_group, race->control, src, dst, NULL});
+    } else {
+        (void)add(race, (struct ls_bench_variant){race->bench->backend, ls_bench_group, race->other, src, dst, NULL});
+    }
+    race->copy = add(race, (struct ls_bench_variant){"memcpy", ls_bench_copy, NULL, src, dst, NULL});
+    if (race->bench->mpi) {
+        race->usual =
+            add(race, (struct ls_bench_variant){"MPI_Allreduce", ls_bench_mpi, NULL, src, dst, ls_bench_heap_usual});
+        race->kept =
+            add(race, (struct ls_bench_variant){"MPI, heap kept", ls_bench_mpi, NULL, src, dst, ls_bench_heap_kept});
+    }
+    return LS_OK;
+}
+
+static enum ls_status prepare(struct race *race, struct ls_error *err)
+{
+    const struct ls_bench_allreduce *bench = race->bench;
+    enum ls_status status = join_control(race, err);
+
+    for (int i = 0; i < bench->size_count; i++)
+        race->most_bytes = bench->sizes[i] > race->most_bytes ? bench->sizes[i] : race->most_bytes;
+    if (status == LS_OK && strcmp(bench->backend, "tcp") == 0)
+        status = join_tcp(race, err);
+    if (status == LS_OK && strcmp(bench->backend, "mpi") == 0)
+        status = join(race, "mpi", -1, &race->other, err);
+    if (status != LS_OK)
+        return status;
+    bind(bench);
+    race->src = ls_alloc_aligned((size_t)race->most_bytes);
+    race->dst = ls_alloc_aligned((size_t)race->most_bytes);
+    race->times = ls_alloc_zeroed((size_t)bench->rounds * MOST_VARIANTS, sizeof *race->times);
+    race->rows = json_array();
+    if (race->src == NULL || race->dst == NULL || race->times == NULL || race->rows == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for buffers of %lld bytes", (long long)race->most_bytes);
+    if (bench->ranks > 1)
+        measure_round_trip(race);
+    return add_variants(race, err);
+}
+
+static void note_ratio(const struct race *race, json_t *row, const char *name, int v, int against, int rounds)
+{
+    char key[48];
+
+    if (against < 0 || against == v) {
+        if (!race->bench->json)
+            printf("  %22s", "");
+        return;
+    }
+    struct ls_bench_figure ratio = ls_bench_ratio_of(race->times + (size_t)v * (size_t)rounds,
+                                                     race->times + (size_t)against * (size_t)rounds, rounds);
+    (void)snprintf(key, sizeof key, "%s", name);
+    (void)json_object_set_new(row, key, json_real(ratio.median));
+    (void)snprintf(key, sizeof key, "%s_min", name);
+    (void)json_object_set_new(row, key, json_real(ratio.least));
+    (void)snprintf(key, sizeof key, "%s_max", name);
+    (void)json_object_set_new(row, key, json_real(ratio.most));
+    if (!race->bench->json)
+        printf("  %6.3f [%5.2f,%6.2f]", ratio.median, ratio.least, ratio.most);
+}
+
+static void report_variant(struct race *race, int64_t bytes, int v, int rounds)
+{
+    struct ls_bench_figure time = ls_bench_figure_of(race->times + (size_t)v * (size_t)rounds, rounds);
+    double ranks = race->bench->ranks, rate = (double)bytes / time.median * 1e-9;
+    bool moves = v != race->copy;
+    json_t *row =
+        json_pack("{s:I, s:s, s:f, s:f, s:f, s:f}", "bytes", (json_int_t)bytes, "name", race->variants[v].name, "us",
+                  time.median * 1e6, "us_min", time.least * 1e6, "us_max", time.most * 1e6, "algorithm_gb_s", rate);
+
+    if (!race->bench->json) {
+        printf("%11lld  %-15s", (long long)bytes, race->variants[v].name);
+        printf(" %11.2f [%9.2f,%10.2f]", time.median * 1e6, time.least * 1e6, time.most * 1e6);
+        printf(" %8.2f", rate);
+        if (moves)
+            printf(" %8.2f", rate * 2 * (ranks - 1) / ranks);
+        else
+            printf(" %8s", "");
+    }
+    if (moves)
+        (void)json_object_set_new(row, "bus_gb_s", json_real(rate * 2 * (ranks - 1) / ranks));
+    note_ratio(race, row, "x_memcpy", v, race->copy, rounds);
+    note_ratio(race, row, "x_mpi", v, race->usual, rounds);
+    note_ratio(race, row, "x_mpi_kept", v, race->kept, rounds);
+    if (!race->bench->json)
+        printf("\n");
+    (void)json_array_append_new(race->rows, row);
+}
+
+static void print_head(const struct race *race)
+{
+    const struct ls_bench_allreduce *bench = race->bench;
+    double load = 0;
+
+    (void)getloadavg(&load, 1);
+    printf("all-reduce (sum of float32) over %s, %d ranks on %ld processors, %d rounds; load %.1f; "
+           "a cache line goes to the other processor and back in %.0f ns\n",
+           bench->backend, bench->ranks, sysconf(_SC_NPROCESSORS_ONLN), bench->rounds, load, race->round_trip_s * 1e9);
+    printf("%11s  %-15s %11s [%9s,%10s] %8s %8s", "bytes", "", "us", "fastest", "slowest", "alg GB/s", "bus GB/s");
+    printf("  %-22s", "x memcpy");
+    if (race->usual >= 0)
+        printf("  %-22s  %-22s", "x MPI_Allreduce", "x MPI, heap kept");
+    printf("\n");
+}
+
+static void print_json(struct race *race)
+{
+    const struct ls_bench_allreduce *bench = race->bench;
+    double load = 0;
+    json_t *o;
+
+    (void)getloadavg(&load, 1);
+    o = json_pack("{s:i, s:i, s:s, s:i, s:f, s:f, s:O}", "ranks", bench->ranks, "processors",
+                  (int)sysconf(_SC_NPROCESSORS_ONLN), "backend", bench->backend, "rounds", bench->rounds, "load", load,
+                  "round_trip_ns", race->round_trip_s * 1e9, "rows", race->rows);
+    (void)json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(o);
+}
+
+static enum ls_status run_sizes(struct race *race, struct ls_error *err)
+{
+    const struct ls_bench_allreduce *bench = race->bench;
+    enum ls_status status = LS_OK;
+
+    if (bench->rank == 0 && !bench->json)
+        print_head(race);
+    for (int i = 0; i < bench->size_count && status == LS_OK; i++) {
+        int64_t bytes = bench->sizes[i];
+        int rounds = bytes > WHOLE_ROUNDS_BYTES ? (bench->rounds + 2) / 3 : bench->rounds;
+        status = ls_bench_race(race->control, race->variants, race->count, bytes / (int64_t)sizeof(float), rounds,
+                               race->times, err);
+        for (int v = 0; v < race->count && status == LS_OK && bench->rank == 0; v++)
+            report_variant(race, bytes, v, rounds);
+        if (bench->rank == 0)
+            (void)fflush(stdout);
+    }
+    if (status == LS_OK && bench->rank == 0 && bench->json)
+        print_json(race);
+    return status;
+}
+
+enum ls_status ls_bench_allreduce_race(const struct ls_bench_allreduce *bench, struct ls_error *err)
+{
+    struct race *race = ls_alloc_zeroed(1, sizeof *race);
+    enum ls_status status;
+
+    if (race == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for the bench");
+    race->bench = bench;
+    status = prepare(race, err);
+    if (status == LS_OK)
+        status = run_sizes(race, err);
+    ls_group_destroy(race->other);
+    ls_group_destroy(race->control);
+    json_decref(race->rows);
+    ls_free(race->times);
+    ls_free(race->src);
+    ls_free(race->dst);
+    ls_free(race);
+    return status;
+}
