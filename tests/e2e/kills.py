@@ -328,6 +328,8 @@ def cluster_worker_killed(folder, job):
             ls.says((status, stdout, err), status, *([f"(pid {victim.pid})"] if status == PEER else []))
             for worker in cluster.workers:
                 status, stdout, err = outcome(worker)
+                if status == -signal.SIGTERM and INTERRUPTED in statuses:
+                    continue  # told before it could listen
                 if status not in statuses:
                     raise ls.Failed(f"worker: {status}: {err}")
                 sentence = ls.says((status, stdout, err), status)
