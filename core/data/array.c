@@ -151,6 +151,8 @@ enum ls_status ls_dataset_file_count(const char *path, const char *format, int64
     if (status == LS_OK) {
         status = known->parse_header(bytes, length, &raw, &data_offset, err);
         if (status == LS_OK)
+            status = ls_raw_bytes(&raw, &length, err);
+        if (status == LS_OK)
             status = check_samples(&raw.shape, err);
         if (status != LS_OK)
             (void)ls_error_wrap(err, "cannot use %s", path);

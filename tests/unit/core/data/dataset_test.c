@@ -164,6 +164,25 @@ Test(dataset, file_count)
     ls_free(three);
 }
 
+/* Dimensions whose product is beyond 64 bits are refused as too large, not counted as what is left of them. */
+Test(dataset, file_count_of_a_huge_shape)
+{
+    static const char head[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4294967296, 4294967296), }";
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_buf file = {0};
+    int64_t count;
+    char *path;
+
+    (void)ls_buf_append(&file, "\x93NUMPY\x01\x00", 8);
+    (void)ls_buf_append(&file, (uint8_t[]){sizeof head - 1, 0}, 2);
+    (void)ls_buf_append(&file, head, sizeof head - 1);
+    path = lst_scratch_file(directory, "huge.npy", file.data, file.length);
+    cr_assert_eq(ls_dataset_file_count(path, "npy", &count, &err), LS_EINVAL);
+    cr_assert_not_null(strstr(err.message, "too large"), "%s", err.message);
+    ls_buf_deinit(&file);
+    ls_free(path);
+}
+
 /* The digest sees the first and the last byte of small and large files, and the length. */
 Test(dataset, file_digest)
 {
