@@ -63,7 +63,9 @@ static enum ls_status shape_concatenate(const struct lsi_layer *layer, const str
         if (!ls_shape_equal(&in[0], &rest))
             return ls_error_set(err, LS_EINVAL, "its inputs have the shapes %s and %s, which differ beside the axis",
                                 ls_shape_text(&in[0], first), ls_shape_text(&in[i], other));
-        out->dim[axis] += in[i].dim[axis];
+        if (__builtin_add_overflow(out->dim[axis], in[i].dim[axis], &out->dim[axis]))
+            return ls_error_set(err, LS_EINVAL, "its inputs of %s and so on are too large together",
+                                ls_shape_text(&in[0], first));
     }
     return LS_OK;
 }

@@ -120,18 +120,19 @@ static enum ls_status shape_reshape(const struct lsi_layer *layer, const struct 
 {
     char from[128], to[128];
     int64_t elements = ls_shape_count(&in[0]), known = 1;
+    bool fits = true;
     int open = -1;
     (void)in_count;
     *out = layer->options.reshape;
     for (int i = 0; i < out->rank; i++) {
         if (out->dim[i] == -1)
             open = i;
-        else if (known <= elements) /* beyond that it cannot fit, and must not overflow */
-            known *= out->dim[i];
+        else
+            fits = fits && !__builtin_mul_overflow(known, out->dim[i], &known);
     }
-    if (open >= 0 && elements % known == 0)
+    if (fits && open >= 0 && elements % known == 0)
         out->dim[open] = elements / known;
-    else if (open >= 0 || known != elements)
+    else if (!fits || open >= 0 || known != elements)
         return ls_error_set(err, LS_EINVAL, "samples of %s cannot take the shape %s", ls_shape_text(&in[0], from),
                             ls_shape_text(out, to));
     return LS_OK;

@@ -138,6 +138,28 @@ Test(model_build, mistakes)
     ls_model_destroy(m);
 }
 
+/* Sizes whose sum or product does not fit 64 bits are refused, not taken for what is left of them. */
+Test(model_build, sizes_beyond_64_bits)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_model *m = ls_model_create("joined");
+    struct ls_symbol part[16];
+    struct ls_symbol x = ls_input(m, LS_F32, LS_SHAPE(1 << 30, 1 << 30), NULL);
+    x = ls_flatten_layer(m, x, NULL);
+    for (int i = 0; i < 16; i++)
+        part[i] = x;
+    x = ls_concatenate_layer(m, part, 16, -1, NULL); /* 16 * 2^60 = 2^64 */
+    cr_assert_eq(ls_model_finish(m, &x, 1, &err), LS_EINVAL);
+    cr_assert_not_null(strstr(err.message, "too large"), "%s", err.message);
+    ls_model_destroy(m);
+    m = ls_model_create("shaped");
+    x = ls_input(m, LS_F32, LS_SHAPE(1 << 30, 1 << 11), NULL);
+    x = ls_reshape_layer(m, x, LS_SHAPE(1 << 20, 1 << 20, 2 + (1 << 24)), NULL); /* 2^41 + 2^64 */
+    cr_assert_eq(ls_model_finish(m, &x, 1, &err), LS_EINVAL);
+    cr_assert_not_null(strstr(err.message, "cannot take the shape"), "%s", err.message);
+    ls_model_destroy(m);
+}
+
 /* norm(x) with moving statistics 1 and 4, trained one step on x = 5. */
 static void norm_once(bool frozen, float *output, float *mean, float *variance, bool *has_gradient)
 {
