@@ -12,6 +12,7 @@ static enum ls_status check_call(const struct lsi_rule_call *call, struct lsi_re
 {
     const struct lsi_rule *rule = lsi_op_rule(call->op);
     int wanted = lsi_op_inputs(call->op);
+    enum ls_status status;
 
     if (rule->check == NULL)
         return ls_error_set(err, LS_EUNSUPPORTED, "%s has no rule in the op table", ls_op_name(call->op));
@@ -22,7 +23,11 @@ static enum ls_status check_call(const struct lsi_rule_call *call, struct lsi_re
     for (int i = 0; i < call->in_count; i++)
         if (lsi_in(call, i)->distribution == LS_PARTIAL && !rule->takes_partial)
             return lsi_rule_fail(call, err, "input %d is a partial sum; reduce it first", i);
-    return rule->check(call, out, err);
+    status = rule->check(call, out, err);
+    /* A rule multiplies what its inputs say; nobody checked yet that the product can be counted. */
+    if (status == LS_OK && ls_shape_check(&out->info.shape, out->info.dtype, err) != LS_OK)
+        status = ls_error_wrap(err, "%s", ls_op_name(call->op));
+    return status;
 }
 
 bool ls_node_needs_shards(const struct ls_node *node)

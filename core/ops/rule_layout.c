@@ -75,7 +75,8 @@ static enum ls_status check_concat(const struct lsi_rule_call *call, struct lsi_
             fits = d == axis || a->shape.dim[d] == b->shape.dim[d];
         if (!fits)
             return lsi_rule_fail(call, err, "input %d does not fit input 0 beside axis %d", i, axis);
-        out->info.shape.dim[axis] += b->shape.dim[axis];
+        if (__builtin_add_overflow(out->info.shape.dim[axis], b->shape.dim[axis], &out->info.shape.dim[axis]))
+            return lsi_rule_fail(call, err, "the inputs are too large together");
     }
     return ls_shape_check(&out->info.shape, out->info.dtype, err);
 }

@@ -138,6 +138,23 @@ Test(rules, wrong_operands)
     finish(&f);
 }
 
+/* A result whose elements cannot be counted is refused where it would be recorded. */
+Test(rules, results_too_large)
+{
+    struct fixture f = setup();
+    struct ls_op_attrs wide = {.rows = {.count = INT64_C(1) << 40}}, along = {.slice = {.axis = 1}};
+    struct ls_value *once = lst_apply(f.context, LS_OP_ROW_BROADCAST, &wide, &f.x, 1), *huge = NULL;
+    struct ls_value *parts[16];
+
+    REFUSED(&f, LS_OP_ROW_BROADCAST, &wide, once);
+    lst_ok(ls_value_variable(f.context, 4, LS_F32, &LS_SHAPE(1, INT64_C(1) << 60), NULL, &huge, &f.err), &f.err,
+           "huge");
+    for (int i = 0; i < 16; i++)
+        parts[i] = huge;
+    refused(&f, LS_OP_CONCAT, &along, parts, 16);
+    finish(&f);
+}
+
 /* Rows of a sample: products keep them, pooling ends them, broadcasts of suffixes leave them alone. */
 Test(rules, rows_of_a_sample)
 {
