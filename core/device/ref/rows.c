@@ -71,10 +71,11 @@ static enum ls_status gather_scatter(struct ls_device *device, const struct ls_o
         memset(out, 0, ls_view_bytes(&call->out[0]));
     for (int64_t r = 0; r < rows; r++) {
         int64_t label = lsi_label(&call->in[1], r);
-        size_t narrow_at = (size_t)r * size, wide_at = (size_t)(r * width + label) * size;
+        size_t narrow_at = (size_t)r * size, wide_at;
 
         if (label < 0 || label >= width)
             return lsi_call_bad_label(call, rows, r, label, width, err);
+        wide_at = (size_t)(r * width + label) * size;
         memcpy(out + (gather ? narrow_at : wide_at), in + (gather ? wide_at : narrow_at), size);
     }
     return LS_OK;

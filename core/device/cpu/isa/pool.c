@@ -111,7 +111,7 @@ static inline __attribute__((always_inline)) void give(const struct pool *q, con
 {
     vec zero = vec_set(0.0f);
     vec best = load(x, lanes, full);
-    vec at = zero; /* number of the winner in the window: exact in f32 */
+    vec at = zero; /* number of the winner in the window: exact in f32, see accepts_grad */
     float number = 0.0f;
     for (int64_t i = 0; i < win->rows; i++) {
         const float *from = x + i * q->w * q->c;
@@ -250,10 +250,20 @@ static enum ls_status avg_pool_global_grad(struct ls_device *device, const struc
     return LS_OK;
 }
 
+/* Winners are numbered in f32, which counts to 2^24. */
+static bool accepts_grad(const struct ls_device *device, const struct ls_op_call *call)
+{
+    const int64_t *x = call->in[0].shape.dim;
+    const int *size = call->attrs->pool2d.size;
+    int64_t rows = size[0] < x[1] ? size[0] : x[1];
+    int64_t columns = size[1] < x[2] ? size[1] : x[2];
+    return lsi_conv_accepts(device, call) && rows * columns <= 1 << 24;
+}
+
 void LSI_ISA_NAME(lsi_cpu_pool)(struct lsi_kernel *table)
 {
     table[LS_OP_MAX_POOL2D] = (struct lsi_kernel){.run = max_pool2d, .accepts = lsi_conv_accepts};
-    table[LS_OP_MAX_POOL2D_GRAD] = (struct lsi_kernel){.run = max_pool2d_grad, .accepts = lsi_conv_accepts};
+    table[LS_OP_MAX_POOL2D_GRAD] = (struct lsi_kernel){.run = max_pool2d_grad, .accepts = accepts_grad};
     table[LS_OP_AVG_POOL_GLOBAL] = (struct lsi_kernel){.run = avg_pool_global, .accepts = lsi_conv_accepts};
     table[LS_OP_AVG_POOL_GLOBAL_GRAD] = (struct lsi_kernel){.run = avg_pool_global_grad, .accepts = lsi_conv_accepts};
 }

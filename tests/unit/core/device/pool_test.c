@@ -2,6 +2,7 @@
 /* Pooling: every kernel of this processor equals the reference, and the reference breaks ties as documented. */
 #include "core/base/alloc.h"
 #include "core/device/device.h"
+#include "tests/support/kernels.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -221,4 +222,23 @@ Test(pool, average_adds_blocks)
     run(ref, &call);
     cr_assert_eq(y, (1.0f + 0x1p-16f) / 512.0f);
     ls_device_close(ref);
+}
+
+/* The winner of a window of more elements than f32 can number takes the adjoint, alone. */
+Test(pool, far_winner)
+{
+    const int columns = (1 << 24) + 3;
+    struct ls_op_attrs attrs = {.pool2d = {.size = {1, columns}, .stride = {1, columns}}};
+    float dy = 3.0f;
+    struct ls_view in[2] = {view_of(1, 1, columns, 1), {LS_F32, LS_SHAPE(1, 1, 1, 1), &dy}};
+    struct ls_view out = view_of(1, 1, columns, 1);
+    struct ls_op_call call = {
+        .op = LS_OP_MAX_POOL2D_GRAD, .attrs = &attrs, .in = in, .in_count = 2, .out = &out, .out_count = 1};
+    float *x = in[0].data, *dx = out.data;
+
+    x[columns - 2] = 1.0f;
+    cr_assert_eq(lst_compare(&call, "a window of 2^24 + 3 elements"), LS_OK);
+    cr_assert(dx[columns - 2] == 3.0f && dx[columns - 1] == 0.0f && dx[columns - 3] == 0.0f);
+    ls_free(in[0].data);
+    ls_free(out.data);
 }

@@ -149,6 +149,22 @@ Test(rows, bad_labels_are_named)
         lst_view_free(&in[k]);
 }
 
+/* The farthest labels of 64 bits are refused before they become an address. */
+Test(rows, far_labels)
+{
+    int64_t labels[2] = {1, 0};
+    float scores[6] = {0}, chosen[2];
+    struct ls_view in[2] = {{LS_F32, LS_SHAPE(2, 3), scores}, {LS_I64, LS_SHAPE(2), labels}};
+    struct ls_view out = {LS_F32, LS_SHAPE(2), chosen};
+    struct ls_op_call call = {.op = LS_OP_GATHER_ROWS, .in = in, .in_count = 2, .out = &out, .out_count = 1};
+
+    cr_assert_eq(lst_compare(&call, "labels in range"), LS_OK);
+    labels[1] = INT64_MAX;
+    cr_assert_eq(lst_compare(&call, "the largest label"), LS_EINVAL);
+    labels[1] = INT64_MIN;
+    cr_assert_eq(lst_compare(&call, "the smallest label"), LS_EINVAL);
+}
+
 /* Softmax of a row is near the f64 softmax and sums to one; its loss is minus the log of the label's share. */
 Test(rows, softmax_and_its_loss_are_near_f64)
 {
