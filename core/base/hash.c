@@ -8,6 +8,7 @@
 
 #include "core/base/alloc.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -181,6 +182,8 @@ enum ls_status ls_random_bytes(void *bytes, size_t length)
     while (length > 0) {
         ssize_t got = getrandom(place, length, 0);
 
+        if (got < 0 && errno == EINTR)
+            continue;
         if (got <= 0)
             return LS_EIO;
         place += got;

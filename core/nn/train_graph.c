@@ -94,10 +94,11 @@ static enum ls_status build_gradients(const struct ls_train_spec *spec, struct l
 {
     int count = ls_model_variable_count(spec->model), sources = 0;
     struct ls_value **source = ls_alloc_zeroed(2 * (size_t)count + 1, sizeof(*source));
-    struct ls_value **found = source + count, *spread;
+    struct ls_value **found, *spread;
     enum ls_status status = LS_OK;
     if (source == NULL)
         return ls_error_set(err, LS_ENOMEM, "there is not enough memory for the gradients");
+    found = source + count;
     for (int i = 0; i < count; i++)
         if (ls_model_variable(spec->model, i)->role == LS_ROLE_TRAINABLE)
             source[sources++] = variables[i];
