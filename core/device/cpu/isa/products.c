@@ -6,12 +6,13 @@
  */
 #include "core/device/cpu/isa/product_tile.h"
 
-#define CHUNK_PANELS (512 / TILE_COLUMNS) /* panels packed at once: 512 KiB of a block */
-#define GROUP 3
+#define CHUNK_PANELS (512 / TILE_COLUMNS) /* panels of a pass: 512 KiB of w */
+#define GROUP 3                           /* tiles of rows that go over a panel together */
 /* Terms of rows of x that need no copy. Longer ones are copied, as rows may crowd into one set of the cache, unless
  * there is one panel only and they do not. */
 #define SHORT_ROW 64
-#define A_FLOATS ((size_t)GROUP * TILE_ROWS * TILE_PITCH)
+#define A_FLOATS ((size_t)GROUP * TILE_ROWS * TILE_PITCH) /* copied rows of a group */
+#define B_FLOATS ((size_t)LSI_BLOCK * TILE_COLUMNS)       /* a packed panel */
 
 struct dense {
     struct lsi_dense d;
@@ -19,14 +20,16 @@ struct dense {
     bool direct;       /* whole panels of w are read as they lie, rows of x are copied */
     bool in_place;     /* rows of x are read as they lie, w is packed */
     bool split_panels; /* threads share out the panels, else the tiles */
+    int64_t chunk;     /* panels of a pass */
     float *workspace;
     size_t thread_floats; /* of the workspace */
 };
 
-/* What one thread computes. */
-struct part {
+/* What one thread computes at a time: a block of the sums of tiles and panels of y. */
+struct pass {
     const struct dense *job;
-    int64_t tile_begin, tile_end, panel_begin, panel_end;
+    int64_t tile_begin, tile_end, first, last;
+    int64_t k, depth; /* first term of the block, and how many */
     float *a, *b;
 };
 
@@ -36,13 +39,6 @@ static double balance(int64_t units, int threads)
     int64_t rounds = (units + threads - 1) / threads;
 
     return (double)units / (double)(rounds * threads);
-}
-
-static int64_t chunk_panels(const struct dense *job, int threads)
-{
-    int64_t most = job->split_panels ? (job->panels + threads - 1) / threads : job->panels;
-
-    return most < CHUNK_PANELS ? most : CHUNK_PANELS;
 }
 
 static struct dense dense_of(const struct ls_device *device, const struct ls_op_call *call)
@@ -55,7 +51,9 @@ static struct dense dense_of(const struct ls_device *device, const struct ls_op_
     job.in_place = job.d.depth <= SHORT_ROW || (job.panels == 1 && job.d.depth % 1024 != 0);
     job.direct = !job.d.transposed_w && !job.in_place;
     job.split_panels = balance(job.panels, threads) + 0.1 >= balance(job.tiles, threads);
-    job.thread_floats = A_FLOATS + LSI_BLOCK * TILE_COLUMNS * (size_t)(job.direct ? 1 : chunk_panels(&job, threads));
+    job.chunk = job.split_panels ? (job.panels + threads - 1) / threads : job.panels;
+    job.chunk = job.chunk < CHUNK_PANELS ? job.chunk : CHUNK_PANELS;
+    job.thread_floats = A_FLOATS + B_FLOATS * (size_t)(job.direct ? 1 : job.chunk);
     return job;
 }
 
@@ -69,7 +67,6 @@ static void pack_panel(const struct lsi_dense *d, int64_t panel, int64_t k, int6
 {
     int64_t column = panel * TILE_COLUMNS;
     int columns = panel_columns(d->columns, panel);
-
     int64_t width = tile_width(columns);
 
     if (d->transposed_w) {
@@ -95,90 +92,78 @@ static void copy_rows(const struct lsi_dense *d, int64_t row, int64_t rows, int6
 }
 
 /* Where a panel of w lies packed; NULL where it is read in place. */
-static float *packed_panel(const struct part *part, int64_t first, int64_t panel)
+static float *packed_panel(const struct pass *pass, int64_t panel)
 {
-    if (!part->job->direct)
-        return part->b + (panel - first) * LSI_BLOCK * TILE_COLUMNS;
-    return panel_columns(part->job->d.columns, panel) < TILE_COLUMNS ? part->b : NULL;
+    if (!pass->job->direct)
+        return pass->b + (panel - pass->first) * (int64_t)B_FLOATS;
+    return panel_columns(pass->job->d.columns, panel) < TILE_COLUMNS ? pass->b : NULL;
 }
 
-/* One tile of y gets the block of terms [k, k + depth). */
-static void run_tile(const struct part *part, int64_t row, int rows, int64_t panel, int64_t k, int64_t depth,
-                     const float *a, const float *b)
+/* One tile of y gets the block. a: the copied rows of the tile, unless they are read in place. */
+static void run_tile(const struct pass *pass, int64_t t, int64_t panel, const float *a)
 {
-    const struct lsi_dense *d = &part->job->d;
-    int64_t column = panel * TILE_COLUMNS;
-    bool last = k + depth == d->depth;
+    const struct dense *job = pass->job;
+    const struct lsi_dense *d = &job->d;
+    int64_t row = tile_begin(d->rows, job->tiles, t), column = panel * TILE_COLUMNS;
+    bool last = pass->k + pass->depth == d->depth;
     struct product_tile tile = {
         .a = a,
         .a_step = TILE_PITCH,
-        .b = b,
-        .depth = depth,
-        .rows = rows,
+        .b = packed_panel(pass, panel),
+        .depth = pass->depth,
+        .rows = (int)(tile_begin(d->rows, job->tiles, t + 1) - row),
         .columns = panel_columns(d->columns, panel),
         .to = d->y + row * d->columns + column,
         .to_step = d->columns,
         .bias = last && d->bias != NULL ? d->bias + column : NULL,
-        .first = k == 0,
+        .first = pass->k == 0,
         .relu = last && d->relu,
     };
 
-    if (part->job->in_place) {
-        tile.a = d->x + row * d->depth + k;
+    if (job->in_place) {
+        tile.a = d->x + row * d->depth + pass->k;
         tile.a_step = d->depth;
         LSI_ISA_NAME(lsi_product_tile_in_place)(&tile);
-        return;
-    }
-    if (b != NULL) {
+    } else if (tile.b != NULL) {
         LSI_ISA_NAME(lsi_product_tile_rows)(&tile);
-        return;
+    } else {
+        tile.b = d->w + pass->k * d->columns + column;
+        tile.b_step = d->columns;
+        LSI_ISA_NAME(lsi_product_tile_direct)(&tile);
     }
-    tile.b = d->w + k * d->columns + column;
-    tile.b_step = d->columns;
-    LSI_ISA_NAME(lsi_product_tile_direct)(&tile);
 }
 
-/* All tiles of the part over panels [first, last) and one block. */
-static void run_block(const struct part *part, int64_t first, int64_t last, int64_t k, int64_t depth)
+/* Tiles [group, end) go over the pass's panels. */
+static void run_group(const struct pass *pass, int64_t group, int64_t end)
 {
-    const struct dense *job = part->job;
+    const struct dense *job = pass->job;
     const struct lsi_dense *d = &job->d;
-    int64_t group, end, panel, t;
+    int64_t row = tile_begin(d->rows, job->tiles, group), rows = tile_begin(d->rows, job->tiles, end) - row;
+    int64_t panel, t;
 
-    for (group = part->tile_begin; group < part->tile_end; group = end) {
-        int64_t row = tile_begin(d->rows, job->tiles, group);
-
-        end = group + GROUP < part->tile_end ? group + GROUP : part->tile_end;
-        if (!job->in_place)
-            copy_rows(d, row, tile_begin(d->rows, job->tiles, end) - row, k, depth, part->a);
-        for (panel = first; panel < last; panel++) {
-            const float *b = packed_panel(part, first, panel);
-
-            for (t = group; t < end; t++) {
-                int64_t begin = tile_begin(d->rows, job->tiles, t);
-
-                run_tile(part, begin, (int)(tile_begin(d->rows, job->tiles, t + 1) - begin), panel, k, depth,
-                         part->a + (begin - row) * TILE_PITCH, b);
-            }
-        }
+    if (!job->in_place)
+        copy_rows(d, row, rows, pass->k, pass->depth, pass->a);
+    for (panel = pass->first; panel < pass->last; panel++) {
+        for (t = group; t < end; t++)
+            run_tile(pass, t, panel, pass->a + (tile_begin(d->rows, job->tiles, t) - row) * TILE_PITCH);
     }
 }
 
-static void run_panels(const struct part *part, int64_t first, int64_t last)
+static void run_passes(struct pass *pass)
 {
-    const struct lsi_dense *d = &part->job->d;
-    int64_t k, panel;
+    const struct lsi_dense *d = &pass->job->d;
+    int64_t group, panel;
 
-    for (k = 0; k < d->depth; k += LSI_BLOCK) {
-        int64_t depth = d->depth - k < LSI_BLOCK ? d->depth - k : LSI_BLOCK;
-
-        for (panel = first; panel < last; panel++) {
-            float *to = packed_panel(part, first, panel);
+    for (pass->k = 0; pass->k < d->depth; pass->k += LSI_BLOCK) {
+        pass->depth = d->depth - pass->k < LSI_BLOCK ? d->depth - pass->k : LSI_BLOCK;
+        for (panel = pass->first; panel < pass->last; panel++) {
+            float *to = packed_panel(pass, panel);
 
             if (to != NULL)
-                pack_panel(d, panel, k, depth, to);
+                pack_panel(d, panel, pass->k, pass->depth, to);
         }
-        run_block(part, first, last, k, depth);
+        for (group = pass->tile_begin; group < pass->tile_end; group += GROUP)
+            run_group(pass, group, group + GROUP < pass->tile_end ? group + GROUP : pass->tile_end);
     }
 }
 
@@ -186,22 +171,21 @@ static void dense_range(void *state, int64_t begin, int64_t end, int thread)
 {
     const struct dense *job = state;
     float *memory = job->workspace + (size_t)thread * job->thread_floats;
-    int64_t step = (int64_t)((job->thread_floats - A_FLOATS) / (LSI_BLOCK * TILE_COLUMNS));
-    struct part part = {
-        .job = job, .a = memory, .b = memory + A_FLOATS, .tile_end = job->tiles, .panel_end = job->panels};
-    int64_t panel;
+    struct pass pass = {.job = job, .tile_end = job->tiles, .a = memory, .b = memory + A_FLOATS};
+    int64_t panel = 0, last = job->panels;
 
     if (job->split_panels) {
-        part.panel_begin = begin;
-        part.panel_end = end;
+        panel = begin;
+        last = end;
     } else {
-        part.tile_begin = begin;
-        part.tile_end = end;
+        pass.tile_begin = begin;
+        pass.tile_end = end;
     }
-    if (job->direct)
-        step = part.panel_end - part.panel_begin;
-    for (panel = part.panel_begin; panel < part.panel_end; panel += step)
-        run_panels(&part, panel, panel + step < part.panel_end ? panel + step : part.panel_end);
+    for (; panel < last; panel += job->chunk) {
+        pass.first = panel;
+        pass.last = panel + job->chunk < last ? panel + job->chunk : last;
+        run_passes(&pass);
+    }
 }
 
 static enum ls_status dense_run(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)

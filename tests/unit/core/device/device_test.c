@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/base/alloc.h"
-#include "core/device/device_internal.h"
+#include "core/device/device_impl.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
