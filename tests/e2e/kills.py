@@ -319,13 +319,13 @@ def cluster_worker_killed(folder, job):
                 # It may have gone before it joined: the coordinator then waits for another, which ends it as well.
                 for process in [cluster.head, *cluster.workers]:
                     process.terminate()
-                statuses = (PEER, INTERRUPTED)
+                statuses, named = (PEER, INTERRUPTED), []
             else:
-                statuses = (PEER,)
+                statuses, named = (PEER,), [f"(pid {victim.pid})"]
             status, stdout, err = outcome(cluster.head)
             if status not in statuses:
                 raise ls.Failed(f"coordinator: {status}: {err}")
-            ls.says((status, stdout, err), status, *([f"(pid {victim.pid})"] if status == PEER else []))
+            ls.says((status, stdout, err), status, *named)
             for worker in cluster.workers:
                 status, stdout, err = outcome(worker)
                 if status == -signal.SIGTERM and INTERRUPTED in statuses:
@@ -333,7 +333,7 @@ def cluster_worker_killed(folder, job):
                 if status not in statuses:
                     raise ls.Failed(f"worker: {status}: {err}")
                 sentence = ls.says((status, stdout, err), status)
-                if status == PEER and f"pid {victim.pid}" not in sentence and "rank " not in sentence:
+                if named and f"pid {victim.pid}" not in sentence and "rank " not in sentence:
                     raise ls.Failed(f"it does not say who died: {sentence}")
             ls.end(victim)
         resumed(out, job, out, generator, expected)

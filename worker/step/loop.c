@@ -54,7 +54,8 @@ static enum ls_status save(struct ls_replica *r, struct ls_error *err)
     status = ls_replica_save(r, err);
     if (status == LS_OK && r->hooks.checkpoint != NULL)
         r->hooks.checkpoint(r->hooks.state, r->progress.step, r->trainer->job->checkpoint_directory);
-    r->saved_step = r->progress.step;
+    if (status == LS_OK)
+        r->saved_step = r->progress.step;
     r->saved_ns = ls_clock_now_ns();
     return status;
 }
