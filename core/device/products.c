@@ -39,6 +39,7 @@ void lsi_wgrad_of(const struct ls_op_call *call, struct lsi_wgrad *wgrad)
         .out = call->out[0].data,
         .k = last_of(&call->in[first]),
         .n = last_of(&call->in[first + 1]),
+        .first = first,
         .pairs = (call->in_count - first) / 2,
         .per_shard = call->attrs->batch.per_shard,
     };
@@ -55,7 +56,7 @@ void lsi_wgrad_of(const struct ls_op_call *call, struct lsi_wgrad *wgrad)
 
 struct lsi_wgrad_pair lsi_wgrad_pair_of(const struct ls_op_call *call, const struct lsi_wgrad *wgrad, int pair)
 {
-    const struct ls_view *x = &call->in[(wgrad->acc != NULL ? 1 : 0) + 2 * pair];
+    const struct ls_view *x = &call->in[wgrad->first + 2 * pair];
     int64_t rows = rows_of(x);
     int64_t positions = wgrad->samples > 0 ? rows / wgrad->samples : 0;
     struct lsi_wgrad_pair read = {.x = x[0].data, .dy = x[1].data, .positions = positions, .cut = LSI_BLOCK};

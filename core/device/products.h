@@ -33,6 +33,7 @@ struct lsi_wgrad {
     float *out;       /* (k, n), or (shards, k, n) where per_shard */
     int64_t k, n;
     int64_t samples;
+    int first; /* input that the pairs begin at: 1 behind running sums, whether or not they have memory yet */
     int pairs;
     bool per_shard;
     int shards;

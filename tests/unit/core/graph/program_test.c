@@ -31,6 +31,7 @@ struct world {
     float *variables[VARIABLES];
     struct ls_step_info step;
     bool plain; /* without dropout and batch normalisation: one segment */
+    int again;  /* times more than once that the tied layers are gone through */
 };
 
 static struct world world_create(const char *device, int64_t samples, int shards)
@@ -77,7 +78,8 @@ static void enter(const struct world *w, struct ls_context *context, struct ls_v
         lst_ok(ls_value_variable(context, v, LS_F32, &shapes[v], w->variables[v], &variables[v], &err), &err, "v");
 }
 
-/* Loss per sample; the second layer is used three times, once transposed. mean: of the batch normalisation. */
+/* Loss per sample; the second layer is used three times, once transposed (two times more for each `again`). mean: of
+ * the batch normalisation. */
 static struct ls_value *forward(const struct world *w, struct ls_context *context, struct ls_value *const *in,
                                 struct ls_value *const *v, struct ls_value **mean)
 {
@@ -91,10 +93,12 @@ static struct ls_value *forward(const struct world *w, struct ls_context *contex
         h = lst_apply(context, LS_OP_DROPOUT, &dropout, &h, 1);
         lst_ok(ls_batch_norm_train(context, h, v[2], v[3], 1e-3f, &h, mean, &var, &err), &err, "batch norm");
     }
-    lst_ok(ls_dense(context, h, v[4], v[5], LS_ACTIVATION_NONE, &logits, &err), &err, "dense");
-    again[0] = lst_op1(context, LS_OP_TANH, logits);
-    again[1] = v[4];
-    h = lst_op2(context, LS_OP_ADD, h, lst_apply(context, LS_OP_DENSE, &back, again, 2));
+    for (int i = 0; i <= w->again; i++) {
+        lst_ok(ls_dense(context, h, v[4], v[5], LS_ACTIVATION_NONE, &logits, &err), &err, "dense");
+        again[0] = lst_op1(context, LS_OP_TANH, logits);
+        again[1] = v[4];
+        h = lst_op2(context, LS_OP_ADD, h, lst_apply(context, LS_OP_DENSE, &back, again, 2));
+    }
     lst_ok(ls_dense(context, h, v[4], v[5], LS_ACTIVATION_NONE, &logits, &err), &err, "dense");
     h = lst_op2(context, LS_OP_SPARSE_SOFTMAX_XENT, logits, in[1]);
     return h;
@@ -320,20 +324,25 @@ static void check_same(const struct result *a, const struct result *b, const cha
     }
 }
 
-static void check_world(const char *device, int64_t samples, bool plain)
+static void check_use(struct world *w, const char *what)
 {
-    struct world w = world_create(device, samples, 8);
-    struct result eager;
+    struct result eager = run_eager(w);
 
-    w.plain = plain;
-    eager = run_eager(&w);
     for (int width = 8; width >= 1; width /= 2) {
-        struct result traced = run_traced(&w, width);
+        struct result traced = run_traced(w, width);
 
-        check_same(&eager, &traced, device);
+        check_same(&eager, &traced, what);
         result_destroy(&traced);
     }
     result_destroy(&eager);
+}
+
+static void check_world(const char *device, int64_t samples, bool plain)
+{
+    struct world w = world_create(device, samples, 8);
+
+    w.plain = plain;
+    check_use(&w, device);
     world_destroy(&w);
 }
 
@@ -358,6 +367,21 @@ Test(program, short_batches_equal_eager)
     check_world("ref", 5, false);
     check_world("cpu", 5, false);
     check_world("cpu", 1, true);
+}
+
+/* So does a step that uses a weight more often than one reduction has room for: a chain of reductions over the running
+ * sums of the shards. */
+Test(program, many_uses_equal_eager)
+{
+    static const char *const devices[] = {"ref", "cpu"};
+
+    for (int d = 0; d < 2; d++) {
+        struct world w = world_create(devices[d], 200, 8);
+
+        w.again = 20;
+        check_use(&w, devices[d]);
+        world_destroy(&w);
+    }
 }
 
 /* Devices agree on a whole step. */
