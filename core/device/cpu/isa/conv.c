@@ -78,8 +78,10 @@ static enum ls_status conv2d_xgrad(struct ls_device *device, const struct ls_op_
     const struct ls_conv2d_attrs *attrs = &call->attrs->conv2d;
     (void)err;
     prepare(&p, call, true);
-    for (int py = 0; py < attrs->stride[0]; py++) {
-        for (int px = 0; px < attrs->stride[1]; px++) {
+    const int64_t *dx = call->out[0].shape.dim;
+    /* Residues beyond the input have no positions, and a stride may be far larger than it. */
+    for (int64_t py = 0; py < attrs->stride[0] && py < dx[1]; py++) {
+        for (int64_t px = 0; px < attrs->stride[1] && px < dx[2]; px++) {
             p.grid = LSI_ISA_NAME(lsi_conv_grid_adjoint)(attrs, &call->out[0], &call->in[0], py, px);
             run_product(device, &p);
         }

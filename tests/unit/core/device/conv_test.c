@@ -482,6 +482,18 @@ Test(conv, terms_are_added_in_blocks_of_256)
     ls_device_close(ref);
 }
 
+/* Strides far beyond the image leave one position, and cost no more than the image has. */
+Test(conv, far_strides)
+{
+    struct devices d = open_devices();
+    struct ls_conv2d_attrs a = {.kernel = {2, 3}, .stride = {1 << 16, 1 << 16}, .dilation = {1, 1}, .pad_end = {1, 1}};
+    uint64_t state = 10;
+    struct conv c = conv_create(&a, (int64_t[]){2, 5, 6, 3, 4}, &state, PLAIN);
+    check_conv(&d, &c, &state);
+    conv_destroy(&c);
+    close_devices(&d);
+}
+
 /* A tap in the padding is skipped, not multiplied: an infinite weight there does no harm. */
 Test(conv, padding_is_not_multiplied)
 {
