@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Under mpirun: the same numbers, a rank that is killed, a rank that is told to leave. Skipped (77) without mpirun or the
+plug-in.
+
+Usage: mpi.py [CASE...]
+"""
+import functools
+import os
+import shutil
+import signal
+import sys
+
+import lockstep as ls
+
+EPOCHS, EVERY = 160, 20
+SKIPPED = 77
+
+
+def words(job, ranks=2):
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(ranks), ls.BINARY, "train", job, "--json",
+            "--quiet"]
+
+
+def ranks_of(job):
+    return [pid for pid in ls.processes(job, "train") if not ls.processes(job, "mpirun").count(pid)]
+
+
+def with_job(case):
+    @functools.wraps(case)
+    def run():
+        with ls.Folder() as folder:
+            job = ls.small_job(folder, epochs=EPOCHS, every_steps=EVERY)
+            expected = ls.train(job, os.path.join(folder, "undisturbed"), "--workers", "1")
+            return case(folder, job, os.path.join(folder, "out"), expected)
+    return run
+
+
+def disturbed(folder, job, out, expected, number, statuses, *texts):
+    """A signal to one rank ends all of them within 5 s with one sentence; the same command goes on. mpirun's exit status
+    is that of the rank which it saw end first, killed (137) or not."""
+    process = ls.start(words(job))
+    try:
+        ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
+        os.kill(ranks_of(job)[1], number)
+        stdout, err = process.communicate(timeout=5)
+        if process.returncode not in statuses:
+            raise ls.Failed(f"exit status {process.returncode}: {err[-600:]}")
+        ls.says((process.returncode, stdout, err), process.returncode, *texts)
+    finally:
+        if process.poll() is None:
+            process.terminate()  # mpirun takes its ranks along
+            process.wait(timeout=20)
+        ls.end(process)
+    ls.none_left(folder, 2)
+    ls.same(ls.summary(ls.run(words(job, 3))[1]), expected)
+
+
+@with_job
+def same_numbers(folder, job, out, expected):
+    for ranks in (2, 3):
+        ls.same(ls.train(job, os.path.join(folder, f"o{ranks}"), mpi=ranks), expected)
+
+
+@with_job
+def rank_killed(folder, job, out, expected):
+    disturbed(folder, job, out, expected, signal.SIGKILL, (6, 137), "worker 1", "lost")
+
+
+@with_job
+def rank_told(folder, job, out, expected):
+    disturbed(folder, job, out, expected, signal.SIGTERM, (130,), "stopped", "saved")
+
+
+def available():
+    """Whether mpirun is here and the binary finds its plug-in."""
+    if shutil.which("mpirun") is None:
+        return False
+    with ls.Folder() as folder:
+        status, _, err = ls.run(words(ls.small_job(folder, epochs=1), 1), check=False)
+        return status == 0 or "plug-in" not in err
+
+
+CASES = [same_numbers, rank_killed, rank_told]
+
+if __name__ == "__main__":
+    if not available():
+        print("skipped: no mpirun, or no MPI plug-in")
+        sys.exit(SKIPPED)
+    ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])
