@@ -242,19 +242,20 @@ typedef int32_t quad_mask __attribute__((vector_size(16)));
 /* In vectors: this scan is as long as the hash itself. */
 static int has_nan(const float *data, int64_t count)
 {
-    quad_mask found[2] = {{0}, {0}};
-    quad x[2];
+    quad_mask found = {0}, found_too = {0};
+    quad x, y;
     int any = 0;
     int64_t i = 0;
 
     for (; i + 8 <= count; i += 8) {
-        memcpy(x, data + i, sizeof x);
-        found[0] |= x[0] != x[0];
-        found[1] |= x[1] != x[1];
+        memcpy(&x, data + i, sizeof x);
+        memcpy(&y, data + i + 4, sizeof y);
+        found |= x != x;
+        found_too |= y != y;
     }
-    found[0] |= found[1];
+    found |= found_too;
     for (int l = 0; l < 4; l++)
-        any |= found[0][l];
+        any |= found[l];
     for (; i < count; i++)
         any |= data[i] != data[i];
     return any != 0;
