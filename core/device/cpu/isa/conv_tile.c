@@ -139,11 +139,11 @@ static const tile_fn weights[CONV_ROWS][2] = {W(1), W(2), W(3), W(4), W(5), W(6)
 
 void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile)
 {
-    bool wide = tile->columns > VEC_LANES;
+    bool two = tile->columns > VEC_LANES;
     if (tile->row_count == 1) {
-        (wide ? packed_1x2 : packed_1x1)(tile);
+        (two ? packed_1x2 : packed_1x1)(tile);
     } else {
-        (wide ? packed_x2 : packed_x1)(tile);
+        (two ? packed_x2 : packed_x1)(tile);
     }
 }
 

@@ -7,7 +7,7 @@
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
 
-#include "core/device/cpu/isa/conv_vec.h"
+#include "core/device/cpu/isa/vec.h"
 #include "core/device/cpu/isa/isa.h"
 
 #define CONV_BLOCK 256 /* terms of one block of a sum */

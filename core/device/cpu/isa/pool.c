@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pooling, a register of channels at a time. Threads take rows of the output or whole samples. */
 #include "core/device/cpu/isa/conv_family.h"
-#include "core/device/cpu/isa/conv_vec.h"
+#include "core/device/cpu/isa/vec.h"
 
 #include <string.h>
 
@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) vec maximum(const struct pool *q, c
     for (int64_t i = 0; i < win->rows; i++, x += q->w * q->c) {
         const float *from = x;
         for (int64_t j = 0; j < win->columns; j++, from += q->c) {
-            best = vec_maximum(best, load(from, lanes, full));
+            best = vec_larger(best, load(from, lanes, full));
         }
     }
     return vec_add(best, vec_set(0.0f));

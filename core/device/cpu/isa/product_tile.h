@@ -6,7 +6,7 @@
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
 
-#include "core/device/cpu/isa/conv_vec.h"
+#include "core/device/cpu/isa/vec.h"
 #include "core/device/cpu/isa/isa.h"
 #include "core/device/products.h"
 

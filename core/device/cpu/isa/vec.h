@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Registers of floats and of doubles with the same names on AVX2 and AVX-512, for the element-wise, row, batch and
- * optimizer kernels. + - * / are the compiler's. `count` is how many lanes are meant.
+ * Registers of floats and of doubles with the same names on AVX2 and AVX-512, for every family of kernels.
+ * + - * / are the compiler's. `count` is how many lanes are meant.
  */
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_VEC_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_VEC_H
@@ -75,6 +75,12 @@ static inline vec_mask vec_is_nan(vec a)
 static inline vec_mask vec_equal(vec a, vec b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+/* Where b, which comes later, takes the place of a as the maximum: greater, or the first NaN. */
+static inline vec_mask vec_wins_over(vec b, vec a)
+{
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), b, a, _CMP_NLE_UQ);
 }
 
 static inline vec_mask mask_or(vec_mask a, vec_mask b)
@@ -258,6 +264,11 @@ static inline vec_mask vec_equal(vec a, vec b)
     return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
 }
 
+static inline vec_mask vec_wins_over(vec b, vec a)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, a, _CMP_ORD_Q), _mm256_cmp_ps(b, a, _CMP_NLE_UQ));
+}
+
 static inline vec_mask mask_or(vec_mask a, vec_mask b)
 {
     return _mm256_or_ps(a, b);
@@ -375,10 +386,16 @@ static inline vec vec_negate(vec x)
     return vec_flip(x, vec_set(-0.0f));
 }
 
-/* a where it is NaN, else b where it is NaN, else the larger; a zero is +0. */
+/* The larger, NaN where one is; a zero has either sign. */
+static inline vec vec_larger(vec a, vec b)
+{
+    return vec_choose(vec_max(b, a), b, vec_is_nan(b));
+}
+
+/* NaN where one is, else the larger; a zero is +0. */
 static inline vec vec_maximum(vec a, vec b)
 {
-    return vec_choose(vec_max(b, a), b, vec_is_nan(b)) + vec_set(0.0f);
+    return vec_larger(a, b) + vec_set(0.0f);
 }
 
 static inline vec vec_minimum(vec a, vec b)
