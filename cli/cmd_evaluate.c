@@ -5,30 +5,52 @@
 #include "core/base/alloc.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The set to evaluate on takes the place of the validation set. */
 static enum ls_status choose_set(struct ls_trainer *trainer, const char *name, struct ls_error *err)
 {
     const struct ls_job *job = trainer->job;
-    struct ls_dataset *chosen = NULL;
-    enum ls_status status = LS_OK;
 
-    if (strcmp(name, "validation") == 0 && trainer->validation != NULL)
-        return LS_OK;
     if (strcmp(name, "train") == 0)
-        status = ls_trainer_dataset(trainer, &job->train, "data.train", &chosen, err);
-    else if (strcmp(name, "test") == 0)
-        status = ls_trainer_dataset(trainer, &job->test, "data.test", &chosen, err);
-    if (status != LS_OK)
-        return status;
-    if (chosen == NULL)
-        return ls_error_set(err, LS_EINVAL, "%s has no data.%s", job->path, name);
-    ls_dataset_close(trainer->validation);
-    trainer->validation = chosen;
+        return ls_trainer_evaluate_on(trainer, &job->train, "data.train", err);
+    if (strcmp(name, "test") == 0)
+        return ls_trainer_evaluate_on(trainer, &job->test, "data.test", err);
+    if (trainer->validation == NULL)
+        return ls_error_set(err, LS_EINVAL, "%s has no data.validation", job->path);
     return LS_OK;
+}
+
+/* NaN and infinity, which JSON lacks, are null. */
+static json_t *mean(double sum, int64_t samples)
+{
+    double value = sum / (double)samples;
+
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void print(const struct ls_trainer *trainer, const struct ls_ckpt *ckpt, const struct ls_sums *sums,
+                  const char *set, bool json)
+{
+    json_t *o = json_pack("{s:I, s:I, s:o}", "step", (json_int_t)ls_ckpt_step(ckpt), "samples",
+                          (json_int_t)sums->samples, "loss", mean(sums->loss, sums->samples));
+    const char *key;
+    json_t *value;
+
+    for (int m = 0; m < trainer->spec.metric_count; m++)
+        (void)json_object_set_new(o, trainer->metric_names[m], mean(sums->metrics[m], sums->samples));
+    if (json) {
+        (void)json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
+        putchar('\n');
+    } else {
+        printf("%s, step %llu, %lld samples of data.%s\n", ls_ckpt_path(ckpt), (unsigned long long)ls_ckpt_step(ckpt),
+               (long long)sums->samples, set);
+        json_object_foreach(o, key, value) if (!json_is_integer(value))
+            printf("  %-16s %.6g\n", key, json_is_null(value) ? NAN : json_real_value(value));
+    }
+    json_decref(o);
 }
 
 static enum ls_status evaluate(const struct ls_job *job, const char *directory, const char *set, bool json,
@@ -55,27 +77,8 @@ static enum ls_status evaluate(const struct ls_job *job, const char *directory, 
     }
     if (status == LS_OK)
         status = ls_replica_validate(replica, &sums, err);
-    if (status == LS_OK) {
-        json_t *o = json_pack("{s:I, s:I, s:f}", "step", (json_int_t)ls_ckpt_step(ckpt), "samples",
-                              (json_int_t)sums.samples, "loss", sums.loss / (double)sums.samples);
-        const char *key;
-        json_t *value;
-
-        for (int m = 0; m < trainer->spec.metric_count; m++)
-            (void)json_object_set_new(o, trainer->metric_names[m], json_real(sums.metrics[m] / (double)sums.samples));
-        if (json) {
-            char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
-
-            printf("%s\n", text != NULL ? text : "{}");
-            free(text);
-        } else {
-            printf("%s, step %llu, %lld samples of data.%s\n", ls_ckpt_path(ckpt),
-                   (unsigned long long)ls_ckpt_step(ckpt), (long long)sums.samples, set);
-            json_object_foreach(o, key, value) if (json_is_real(value))
-                printf("  %-16s %.6g\n", key, json_real_value(value));
-        }
-        json_decref(o);
-    }
+    if (status == LS_OK)
+        print(trainer, ckpt, &sums, set, json);
     ls_replica_close(replica);
     ls_trainer_close(trainer);
     ls_ckpt_close(ckpt);

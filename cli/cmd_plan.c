@@ -26,6 +26,24 @@ static int most_leaves(const struct ls_plan *plan)
     return most;
 }
 
+/* The rank with most shards. */
+static int busiest(const struct ls_plan *plan)
+{
+    int found = 0, most = 0;
+
+    for (int r = 0; r < plan->world; r++) {
+        int shards = 0;
+
+        for (int l = 0; l < ls_plan_leaf_count(plan, r); l++)
+            shards += ls_plan_leaf(plan, r, l).count;
+        if (shards > most) {
+            most = shards;
+            found = r;
+        }
+    }
+    return found;
+}
+
 /* Activations of the rank with most samples, from its traced program. */
 static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f, struct ls_error *err)
 {
@@ -40,7 +58,7 @@ static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f,
 
     programs.device = device;
     if (status == LS_OK)
-        status = ls_schedule_create(&programs, LS_STEP_TRAIN, &options, 0, &schedule, err);
+        status = ls_schedule_create(&programs, LS_STEP_TRAIN, &options, busiest(&f->plan), &schedule, err);
     if (status == LS_OK)
         f->activation_bytes = (size_t)schedule->arena_count * schedule->arena_bytes;
     ls_schedule_destroy(schedule);
@@ -69,8 +87,7 @@ static enum ls_status compute(const struct ls_trainer *trainer, struct figures *
             f->parameters += ls_shape_count(&ls_model_variable(trainer->model, i)->shape);
     f->state_bytes = 2 * ls_state_bytes(trainer->model, trainer->optimizer);
     f->gradient_bytes = (size_t)f->parameters * sizeof(float) * (size_t)(most_leaves(&f->plan) + (f->plan.world > 1));
-    f->data_bytes = (size_t)ls_shape_count(ls_dataset_feature_shape(trainer->train)) *
-                    ls_dtype_size(ls_dataset_feature_dtype(trainer->train)) * (size_t)count;
+    f->data_bytes = ls_trainer_feature_bytes(trainer->train) * (size_t)count;
     if (f->plan.world > 1)
         f->moved_bytes =
             4.0 * (double)f->parameters * ((double)(f->plan.layout.range_count) + f->plan.world - 2) / f->plan.world;

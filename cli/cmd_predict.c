@@ -23,7 +23,7 @@ static enum ls_status predict_batch(struct prediction *p, int64_t first, int64_t
     struct ls_shards shards = ls_shards_of(n, 1, 0, 1);
     struct ls_step_info info = {.seed = 0, .training = false};
     enum ls_dtype dtype = ls_dataset_feature_dtype(p->dataset);
-    size_t sample = (size_t)ls_shape_count(ls_dataset_feature_shape(p->dataset)) * ls_dtype_size(dtype);
+    size_t sample = ls_trainer_feature_bytes(p->dataset);
     int64_t *index = ls_alloc_zeroed((size_t)n, sizeof *index);
     const void **variables = ls_alloc_zeroed((size_t)p->state->variable_count, sizeof *variables);
     void *features = ls_alloc_aligned((size_t)n * sample), *arena = NULL, *output = NULL;

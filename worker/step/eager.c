@@ -103,10 +103,8 @@ static void take_results(struct eager_call *c, const struct ls_train_step *step)
 static enum ls_status build(struct eager_call *c, struct ls_context *context, struct ls_error *err)
 {
     struct ls_replica *r = c->eager->replica;
-    const struct ls_dataset *data = r->trainer->train;
-    size_t feature =
-        (size_t)ls_shape_count(ls_dataset_feature_shape(data)) * ls_dtype_size(ls_dataset_feature_dtype(data));
-    size_t label = (size_t)ls_shape_count(ls_dataset_label_shape(data)) * ls_dtype_size(ls_dataset_label_dtype(data));
+    size_t feature = ls_trainer_feature_bytes(r->trainer->train);
+    size_t label = ls_trainer_label_bytes(r->trainer->train);
     struct ls_step_binding binding = {.features = r->features + (size_t)c->call->first_sample * feature,
                                       .labels = r->labels + (size_t)c->call->first_sample * label,
                                       .loss_seed = &c->eager->loss_seed,

@@ -56,11 +56,6 @@ static enum ls_status make_exchange(struct ls_replica *r, enum ls_step_mode mode
                               err);
 }
 
-static size_t bytes_of(enum ls_dtype dtype, const struct ls_shape *shape)
-{
-    return (size_t)ls_shape_count(shape) * ls_dtype_size(dtype);
-}
-
 /* Largest need of any schedule. */
 struct needs {
     int64_t samples;
@@ -113,10 +108,8 @@ static enum ls_status make_buffers(struct ls_replica *r, struct ls_error *err)
     size_t variables = (size_t)r->state->variable_count;
     bool enough = true;
 
-    r->features =
-        ls_alloc_aligned((size_t)n.samples * bytes_of(ls_dataset_feature_dtype(data), ls_dataset_feature_shape(data)));
-    r->labels =
-        ls_alloc_aligned((size_t)n.samples * bytes_of(ls_dataset_label_dtype(data), ls_dataset_label_shape(data)));
+    r->features = ls_alloc_aligned((size_t)n.samples * ls_trainer_feature_bytes(data));
+    r->labels = ls_alloc_aligned((size_t)n.samples * ls_trainer_label_bytes(data));
     r->indices = ls_alloc_zeroed((size_t)n.samples, sizeof *r->indices);
     r->variables = ls_alloc_zeroed(variables, sizeof *r->variables);
     r->gradients = ls_alloc_zeroed(variables, sizeof *r->gradients);

@@ -16,11 +16,6 @@ static const struct ls_dataset *dataset_of(const struct ls_replica *replica, enu
     return mode == LS_STEP_TRAIN ? replica->trainer->train : replica->trainer->validation;
 }
 
-static size_t sample_bytes(enum ls_dtype dtype, const struct ls_shape *shape)
-{
-    return (size_t)ls_shape_count(shape) * ls_dtype_size(dtype);
-}
-
 static void gather(struct ls_replica *replica, const struct ls_schedule *schedule, uint64_t epoch, int64_t first)
 {
     const struct ls_dataset *dataset = dataset_of(replica, schedule->mode);
@@ -66,9 +61,8 @@ static void bind_outputs(struct ls_replica *replica, const struct ls_step_progra
 static enum ls_status run_call(struct ls_replica *replica, const struct ls_scheduled_call *call, int segment,
                                const float *loss_seed, const struct ls_step_info *info, struct ls_error *err)
 {
-    const struct ls_dataset *data = replica->trainer->train;
-    size_t feature = sample_bytes(ls_dataset_feature_dtype(data), ls_dataset_feature_shape(data));
-    size_t label = sample_bytes(ls_dataset_label_dtype(data), ls_dataset_label_shape(data));
+    size_t feature = ls_trainer_feature_bytes(replica->trainer->train);
+    size_t label = ls_trainer_label_bytes(replica->trainer->train);
     struct ls_exchange *exchange = replica->exchange[call->program->mode];
     struct ready ready = {.exchange = exchange, .status = LS_OK, .err = err};
     const void *inputs[3] = {replica->features + (size_t)call->first_sample * feature,

@@ -96,17 +96,37 @@ enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct
     return status;
 }
 
+/* Programs are traced for the training set's dtypes, and buffers made for its samples. */
+static enum ls_status check_alike(const struct ls_trainer *trainer, const struct ls_dataset *other, const char *key,
+                                  struct ls_error *err)
+{
+    const struct ls_dataset *train = trainer->train;
+    bool features = ls_dataset_feature_dtype(other) == ls_dataset_feature_dtype(train);
+
+    if (!ls_dataset_has_labels(other))
+        return ls_error_set(err, LS_EINVAL, "%s: %s needs labels", trainer->job->path, key);
+    if (features && ls_dataset_label_dtype(other) == ls_dataset_label_dtype(train) &&
+        ls_trainer_label_bytes(other) == ls_trainer_label_bytes(train))
+        return LS_OK;
+    return ls_error_set(err, LS_EINVAL, "%s: %s are %s, but those of data.train are %s; store both sets alike", key,
+                        features ? "labels" : "features",
+                        ls_dtype_name(features ? ls_dataset_label_dtype(other) : ls_dataset_feature_dtype(other)),
+                        ls_dtype_name(features ? ls_dataset_label_dtype(train) : ls_dataset_feature_dtype(train)));
+}
+
 /* The data sets are open: may they be trained on, and for how long? */
 static enum ls_status count_steps(struct ls_trainer *trainer, struct ls_error *err)
 {
     const struct ls_job *job = trainer->job;
     int64_t count;
+    enum ls_status status;
 
     if (trainer->train == NULL || !ls_dataset_has_labels(trainer->train))
         return ls_error_set(err, LS_EINVAL, "%s: data.train with features and labels is needed for training",
                             job->path);
-    if (trainer->validation != NULL && !ls_dataset_has_labels(trainer->validation))
-        return ls_error_set(err, LS_EINVAL, "%s: data.validation needs labels", job->path);
+    status = trainer->validation != NULL ? check_alike(trainer, trainer->validation, "data.validation", err) : LS_OK;
+    if (status != LS_OK)
+        return status;
     count = ls_dataset_count(trainer->train);
     if (count < 1)
         return ls_error_set(err, LS_EINVAL, "%s: data.train holds no sample", job->path);
@@ -281,6 +301,35 @@ enum ls_status ls_trainer_device(const struct ls_trainer *trainer, struct ls_dev
     options.fast = trainer->job->fast;
     options.isa = trainer->job->isa;
     return ls_device_open(trainer->job->device, &options, device, err);
+}
+
+enum ls_status ls_trainer_evaluate_on(struct ls_trainer *trainer, const struct ls_job_data *data, const char *key,
+                                      struct ls_error *err)
+{
+    struct ls_dataset *chosen = NULL;
+    enum ls_status status = ls_trainer_dataset(trainer, data, key, &chosen, err);
+
+    if (status == LS_OK && chosen == NULL)
+        status = ls_error_set(err, LS_EINVAL, "%s has no %s", trainer->job->path, key);
+    if (status == LS_OK)
+        status = check_alike(trainer, chosen, key, err);
+    if (status != LS_OK) {
+        ls_dataset_close(chosen);
+        return status;
+    }
+    ls_dataset_close(trainer->validation);
+    trainer->validation = chosen;
+    return LS_OK;
+}
+
+size_t ls_trainer_feature_bytes(const struct ls_dataset *dataset)
+{
+    return (size_t)ls_shape_count(ls_dataset_feature_shape(dataset)) * ls_dtype_size(ls_dataset_feature_dtype(dataset));
+}
+
+size_t ls_trainer_label_bytes(const struct ls_dataset *dataset)
+{
+    return (size_t)ls_shape_count(ls_dataset_label_shape(dataset)) * ls_dtype_size(ls_dataset_label_dtype(dataset));
 }
 
 int64_t ls_trainer_batch_samples(const struct ls_trainer *trainer, int64_t count, int64_t step_in_epoch)

@@ -49,6 +49,13 @@ void ls_trainer_close(struct ls_trainer *trainer);
  * messages: "data.validation". *dataset stays NULL where data->format is NULL. */
 enum ls_status ls_trainer_dataset(const struct ls_trainer *trainer, const struct ls_job_data *data, const char *key,
                                   struct ls_dataset **dataset, struct ls_error *err);
+/* Puts another set of the job in the place of the validation set; it must have labels and the training set's dtypes.
+ * Not for lent parts. */
+enum ls_status ls_trainer_evaluate_on(struct ls_trainer *trainer, const struct ls_job_data *data, const char *key,
+                                      struct ls_error *err);
+/* Bytes of one sample's features or labels, as the set gives them. */
+size_t ls_trainer_feature_bytes(const struct ls_dataset *dataset);
+size_t ls_trainer_label_bytes(const struct ls_dataset *dataset);
 /* Opens the device that the job names. */
 enum ls_status ls_trainer_device(const struct ls_trainer *trainer, struct ls_device **device, struct ls_error *err);
 
