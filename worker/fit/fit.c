@@ -86,7 +86,7 @@ static enum ls_status copy_variables(const struct ls_state *state, struct ls_fit
 static enum ls_status take_result(struct ls_replica *r, struct ls_fit_result *result, struct ls_error *err)
 {
     const struct ls_progress *p = &r->progress;
-    struct ls_fit_result made = {.steps = p->step, .finished = p->step >= (uint64_t)r->trainer->total_steps};
+    struct ls_fit_result made = {.steps = p->step, .finished = ls_replica_finished(r)};
     enum ls_status status = ls_state_sha256(r->state, made.params_sha256, made.state_sha256, err);
 
     made.train = scores_of(p->epoch.samples > 0 ? &p->epoch : &p->last);

@@ -56,6 +56,7 @@ static enum ls_status save(struct ls_replica *r, struct ls_error *err)
         r->hooks.checkpoint(r->hooks.state, r->progress.step, r->trainer->job->checkpoint_directory);
     if (status == LS_OK)
         r->saved_step = r->progress.step;
+    r->saved_epochs = r->progress.validated_epochs;
     r->saved_ns = ls_clock_now_ns();
     return status;
 }
@@ -113,6 +114,8 @@ enum ls_status ls_replica_validate(struct ls_replica *r, struct ls_sums *sums, s
     for (int64_t b = 0; b < batches && status == LS_OK; b++) {
         const struct ls_schedule *schedule;
 
+        if (r->stopping)
+            return ls_error_set(err, LS_EINTERRUPTED, "stopped in order during validation");
         status = ls_replica_evaluate(r, LS_STEP_EVALUATE, 0, b, &schedule, err);
         if (status == LS_OK)
             status = ls_replica_vote(r, schedule, &made, err);
@@ -131,6 +134,8 @@ enum ls_status ls_replica_end_epoch(struct ls_replica *r, struct ls_error *err)
         return LS_OK;
     if (r->trainer->validation != NULL) {
         status = ls_replica_validate(r, &r->progress.validation, err);
+        if (status == LS_EINTERRUPTED && r->stopping)
+            return LS_OK; /* the pass is begun again by whoever goes on */
         if (status != LS_OK)
             return status;
         report(r, &r->progress.validation, true);
@@ -141,6 +146,14 @@ enum ls_status ls_replica_end_epoch(struct ls_replica *r, struct ls_error *err)
     return LS_OK;
 }
 
+bool ls_replica_finished(const struct ls_replica *r)
+{
+    if (r->progress.step < (uint64_t)r->trainer->total_steps)
+        return false;
+    return r->trainer->validation == NULL || !at_epoch_end(r) ||
+           r->progress.validated_epochs >= epoch_of(r, r->progress.step);
+}
+
 static bool is_due(const struct ls_replica *r)
 {
     const struct ls_job *job = r->trainer->job;
@@ -148,29 +161,47 @@ static bool is_due(const struct ls_replica *r)
     return job->checkpoint_every_steps > 0 && r->progress.step % (uint64_t)job->checkpoint_every_steps == 0;
 }
 
-enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
+/* Steps, validations and checkpoints until the end or an agreed stop. */
+static enum ls_status run_steps(struct ls_replica *r, struct ls_error *err)
 {
     uint64_t total = (uint64_t)r->trainer->total_steps;
     bool saves = r->trainer->job->checkpoint_directory != NULL;
-    enum ls_status status;
+    enum ls_status status = ls_replica_end_epoch(r, err);
 
-    r->saved_step = r->progress.step;
-    status = ls_replica_end_epoch(r, err);
     r->saved_ns = ls_clock_now_ns();
     while (status == LS_OK && r->progress.step < total && !r->stopping) {
         status = ls_replica_step(r, err);
-        if (status == LS_OK && !r->stopping)
+        if (status == LS_OK)
             status = ls_replica_end_epoch(r, err);
         if (status == LS_OK && saves && !r->stopping && (is_due(r) || r->save_asked))
             status = save(r, err);
         r->save_asked = false;
     }
-    if (status == LS_OK && saves && r->saved_step != r->progress.step)
+    return status;
+}
+
+enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
+{
+    bool saves = r->trainer->job->checkpoint_directory != NULL;
+    enum ls_status status;
+
+    r->saved_step = r->progress.step;
+    r->saved_epochs = r->progress.validated_epochs;
+    status = run_steps(r, err);
+    if (status == LS_OK && saves &&
+        (r->saved_step != r->progress.step || r->saved_epochs != r->progress.validated_epochs))
         status = save(r, err);
+    else if (status == LS_OK)
+        status = ls_replica_agree(r, err);
     tell_phase(r, LS_PHASE_IDLE);
-    if (status == LS_OK && r->progress.step < total)
-        return ls_error_set(err, LS_EINTERRUPTED,
-                            "stopped in order after step %llu of %llu%s; the same command goes on",
-                            (unsigned long long)r->progress.step, (unsigned long long)total, saves ? " and saved" : "");
+    if (status == LS_EINTERRUPTED) { /* the group's word for an abort; here it would say that all is saved */
+        status = LS_EPEER;
+        if (err != NULL)
+            err->status = status;
+    }
+    if (status == LS_OK && !ls_replica_finished(r))
+        return ls_error_set(
+            err, LS_EINTERRUPTED, "stopped in order after step %llu of %lld%s; the same command goes on",
+            (unsigned long long)r->progress.step, (long long)r->trainer->total_steps, saves ? " and saved" : "");
     return status;
 }

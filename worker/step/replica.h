@@ -66,8 +66,8 @@ struct ls_replica {
     double first_step_s; /* from the start of the command to the first commit here; 0 before */
     double busy_s;       /* time in training steps after the first */
     int64_t busy_samples, busy_steps;
-    uint64_t saved_step, saved_ns;
-    bool save_asked; /* by a vote: a checkpoint by time is due */
+    uint64_t saved_step, saved_epochs, saved_ns; /* the newest checkpoint's step and validated epochs, and when */
+    bool save_asked;                             /* by a vote: a checkpoint by time is due */
 };
 
 /* Opens device, state (initialised or from ckpt, nullable), buffers. Takes group on success. Returned; ends with
@@ -89,23 +89,31 @@ enum ls_status ls_replica_update(struct ls_replica *replica, const struct ls_sch
 /* vote.c: everyone's vote on the step; all equal is committed. Adds the batch's sums to *sums. */
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,
                                struct ls_error *err);
+/* vote.c: between steps: all ranks stand at the same step with the same parameters, or LS_EDIVERGED. What the newest
+ * step made is otherwise compared by the next one's vote only. */
+enum ls_status ls_replica_agree(struct ls_replica *replica, struct ls_error *err);
 /* loop.c: the voted step becomes the state; fingerprint is what ls_replica_update gave. A training step by hand is
  * evaluate (TRAIN), update, vote into &progress.epoch, commit; ls_replica_step is those four. */
 void ls_replica_commit(struct ls_replica *replica, uint64_t fingerprint);
 enum ls_status ls_replica_step(struct ls_replica *replica, struct ls_error *err);
 /* Epoch of the step that is next, and that step's place in it. */
 void ls_replica_position(const struct ls_replica *replica, uint64_t *epoch, int64_t *step_in_epoch);
-/* Where a whole epoch is done: validation, and its sums become the last ones. Otherwise nothing. */
+/* Where a whole epoch is done: validation, and its sums become the last ones. Otherwise nothing; nor where all ranks
+ * agreed to stop, which leaves the validation to whoever goes on. */
 enum ls_status ls_replica_end_epoch(struct ls_replica *replica, struct ls_error *err);
 size_t ls_vote_bytes(const struct ls_replica *replica);
-/* save.c: writes and commits a checkpoint of the current state; every rank calls it at the same step. */
+/* save.c: writes and commits a checkpoint of the current state, on which the ranks must agree; every rank calls it at
+ * the same step. All ranks end with the same status and sentence, unless the group itself breaks. */
 enum ls_status ls_replica_save(struct ls_replica *replica, struct ls_error *err);
 /* Meta of a checkpoint back into progress. */
 enum ls_status ls_progress_read(const char *json, struct ls_progress *progress, char **job_json, struct ls_error *err);
 /* loop.c: the whole job from where it stands: epochs, validation, checkpoints. LS_EINTERRUPTED: stopped in order and
- * saved. */
+ * saved, and nothing else: a group that somebody ended gives LS_EPEER. */
 enum ls_status ls_replica_run(struct ls_replica *replica, struct ls_error *err);
-/* One pass over the validation set, sums in batch order. Every rank calls it at the same step. */
+/* Nothing is left to do: all steps are committed, and validated where that is due. */
+bool ls_replica_finished(const struct ls_replica *replica);
+/* One pass over the validation set, sums in batch order. Every rank calls it at the same step. LS_EINTERRUPTED, and
+ * *sums is not written: all ranks agreed to stop before its end. */
 enum ls_status ls_replica_validate(struct ls_replica *replica, struct ls_sums *sums, struct ls_error *err);
 /* summary.c: the job's last line. Returned text: ls_free. */
 enum ls_status ls_replica_summary(struct ls_replica *replica, char **json, struct ls_error *err);

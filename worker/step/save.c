@@ -58,6 +58,12 @@ static bool read_real(const json_t *value, double *real)
     return json_is_string(value) && ls_str_to_f64(json_string_value(value), real);
 }
 
+static bool read_count(const json_t *value, uint64_t *count)
+{
+    *count = (uint64_t)json_integer_value(value);
+    return json_is_integer(value) && json_integer_value(value) >= 0;
+}
+
 static bool read_sums(const json_t *meta, const char *key, struct ls_sums *sums)
 {
     const json_t *object = json_object_get(meta, key), *metrics = json_object_get(object, "metrics");
@@ -67,6 +73,8 @@ static bool read_sums(const json_t *meta, const char *key, struct ls_sums *sums)
         json_array_size(metrics) > LS_MAX_METRICS)
         return false;
     sums->samples = json_integer_value(samples);
+    if (sums->samples < 0)
+        return false;
     for (size_t m = 0; m < json_array_size(metrics); m++)
         if (!read_real(json_array_get(metrics, m), &sums->metrics[m]))
             return false;
@@ -77,22 +85,20 @@ enum ls_status ls_progress_read(const char *json, struct ls_progress *progress, 
 {
     struct ls_progress read = {0};
     json_t *meta = NULL;
-    const json_t *step, *validated, *job;
+    const json_t *job;
     enum ls_status status = ls_json_parse(json, strlen(json), "the checkpoint's description", &meta, err);
 
     if (status != LS_OK)
         return status;
-    step = json_object_get(meta, "step");
-    validated = json_object_get(meta, "validated_epochs");
     job = json_object_get(meta, "job");
-    if (json_integer_value(json_object_get(meta, "format")) != META_FORMAT || !json_is_integer(step) ||
-        !json_is_integer(validated) || !json_is_object(job) || !read_sums(meta, "epoch", &read.epoch) ||
-        !read_sums(meta, "last_epoch", &read.last) || !read_sums(meta, "validation", &read.validation)) {
+    if (json_integer_value(json_object_get(meta, "format")) != META_FORMAT ||
+        !read_count(json_object_get(meta, "step"), &read.step) ||
+        !read_count(json_object_get(meta, "validated_epochs"), &read.validated_epochs) || !json_is_object(job) ||
+        !read_sums(meta, "epoch", &read.epoch) || !read_sums(meta, "last_epoch", &read.last) ||
+        !read_sums(meta, "validation", &read.validation)) {
         json_decref(meta);
-        return ls_error_set(err, LS_ECORRUPT, "the checkpoint's description lacks a field or has one of another type");
+        return ls_error_set(err, LS_ECORRUPT, "the checkpoint's description lacks a field or has one of another kind");
     }
-    read.step = (uint64_t)json_integer_value(step);
-    read.validated_epochs = (uint64_t)json_integer_value(validated);
     status = ls_json_canonical_text(job, job_json, err);
     json_decref(meta);
     if (status == LS_OK)
@@ -118,12 +124,36 @@ static int own_pieces(struct ls_replica *replica, struct ls_ckpt_piece *pieces)
     return count;
 }
 
+/* An outcome that everybody learns, in the words of the rank that has it. */
+struct outcome {
+    int32_t status;
+    char why[508]; /* ends in a zero; a peer's bytes are ended again before they are read */
+};
+
 /* What a rank says of its part: whether it is written, and its digest. */
 struct written {
-    int32_t status;
-    int32_t unused;
+    struct outcome outcome;
     struct ls_ckpt_part part;
 };
+
+static void describe(struct outcome *outcome, enum ls_status status, const struct ls_error *err)
+{
+    memset(outcome, 0, sizeof *outcome);
+    outcome->status = (int32_t)status;
+    if (status != LS_OK)
+        (void)ls_str_into(outcome->why, sizeof outcome->why, err->message);
+}
+
+/* The outcome of `rank` as this rank's own. */
+static enum ls_status take(const struct ls_replica *replica, struct outcome *outcome, int rank, struct ls_error *err)
+{
+    outcome->why[sizeof outcome->why - 1] = '\0';
+    if (outcome->status == LS_OK)
+        return LS_OK;
+    if (replica->world == 1)
+        return ls_error_set(err, (enum ls_status)outcome->status, "%s", outcome->why);
+    return ls_error_set(err, (enum ls_status)outcome->status, "rank %d: %s", rank, outcome->why);
+}
 
 static enum ls_status gather_written(struct ls_replica *replica, const struct written *own, struct written *all,
                                      struct ls_error *err)
@@ -137,60 +167,79 @@ static enum ls_status gather_written(struct ls_replica *replica, const struct wr
         &(struct ls_collective){.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = own, .dst = all, .counts = counts}, err);
 }
 
+/* The description into meta (the text is the caller's), then this rank's part. */
+static enum ls_status write_own(struct ls_replica *replica, struct ls_ckpt_meta *meta, char **text,
+                                struct ls_ckpt_part *part, struct ls_error *err)
+{
+    struct ls_state *state = replica->state;
+    struct ls_ckpt_piece *pieces = ls_alloc_zeroed((size_t)state->tensor_count, sizeof *pieces);
+    enum ls_status status = meta_text(replica, text, err);
+
+    meta->json = *text;
+    if (status == LS_OK && pieces == NULL)
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory to write a checkpoint");
+    if (status == LS_OK)
+        status =
+            ls_ckpt_write_part(replica->trainer->job->checkpoint_directory, meta, state->tensors, state->tensor_count,
+                               pieces, own_pieces(replica, pieces), replica->rank, replica->world, part, err);
+    ls_free(pieces);
+    return status;
+}
+
+/* Writes the own part and hears of everyone's, also of one that could not be written. */
+static enum ls_status write_all(struct ls_replica *replica, struct ls_ckpt_meta *meta, char **text, struct written *all,
+                                struct ls_error *err)
+{
+    struct ls_error why = LS_ERROR_INIT;
+    struct written own = {.outcome.status = LS_OK};
+    enum ls_status status = write_own(replica, meta, text, &own.part, &why), told;
+
+    describe(&own.outcome, status, &why);
+    told = gather_written(replica, &own, all, err);
+    if (told != LS_OK)
+        return status == LS_OK ? told : ls_error_set(err, status, "%s", why.message);
+    for (int r = 0; r < replica->world && told == LS_OK; r++)
+        told = take(replica, &all[r].outcome, r, err);
+    return told;
+}
+
 /* Rank 0 commits and tells everyone the outcome. */
 static enum ls_status commit(struct ls_replica *replica, const struct ls_ckpt_meta *meta, const struct written *all,
                              struct ls_error *err)
 {
     const struct ls_job *job = replica->trainer->job;
     struct ls_ckpt_part parts[LS_MAX_MEMBERS];
-    enum ls_status status = LS_OK, told;
-    int32_t outcome;
+    struct ls_error own = LS_ERROR_INIT;
+    struct outcome outcome = {.status = LS_OK};
+    struct ls_collective tell = {
+        .kind = LS_BROADCAST, .dtype = LS_U8, .dst = &outcome, .count = (int64_t)sizeof outcome, .root = 0};
+    enum ls_status told;
 
     for (int r = 0; r < replica->world; r++)
         parts[r] = all[r].part;
     if (replica->rank == 0)
-        status = ls_ckpt_commit(job->checkpoint_directory, meta, replica->state->tensors, replica->state->tensor_count,
-                                parts, replica->world, (int)job->checkpoint_keep, err);
-    outcome = (int32_t)status;
-    told = ls_group_run(
-        replica->group,
-        &(struct ls_collective){.kind = LS_BROADCAST, .dtype = LS_I32, .dst = &outcome, .count = 1, .root = 0},
-        status == LS_OK ? err : NULL);
-    if (status != LS_OK || told != LS_OK)
-        return status != LS_OK ? status : told;
-    if (outcome != LS_OK)
-        return ls_error_set(err, (enum ls_status)outcome, "rank 0 could not commit the checkpoint of step %llu in %s",
-                            (unsigned long long)meta->step, job->checkpoint_directory);
-    return LS_OK;
+        describe(&outcome,
+                 ls_ckpt_commit(job->checkpoint_directory, meta, replica->state->tensors, replica->state->tensor_count,
+                                parts, replica->world, (int)job->checkpoint_keep, &own),
+                 &own);
+    told = ls_group_run(replica->group, &tell, err);
+    if (told != LS_OK && (replica->rank != 0 || outcome.status == LS_OK))
+        return told;
+    return take(replica, &outcome, 0, err);
 }
 
 enum ls_status ls_replica_save(struct ls_replica *replica, struct ls_error *err)
 {
-    const char *directory = replica->trainer->job->checkpoint_directory;
     struct ls_ckpt_meta meta = {.step = replica->progress.step, .generation = replica->generation};
-    struct ls_ckpt_piece *pieces = ls_alloc_zeroed((size_t)replica->state->tensor_count, sizeof *pieces);
-    struct written own = {0}, all[LS_MAX_MEMBERS];
+    struct written all[LS_MAX_MEMBERS];
     char *text = NULL;
-    enum ls_status status;
+    enum ls_status status = ls_replica_agree(replica, err);
 
-    if (pieces == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory to write a checkpoint");
-    status = meta_text(replica, &text, err);
-    meta.json = text;
-    if (status == LS_OK)
-        status = ls_ckpt_write_part(directory, &meta, replica->state->tensors, replica->state->tensor_count, pieces,
-                                    own_pieces(replica, pieces), replica->rank, replica->world, &own.part, err);
-    own.status = (int32_t)status;
-    if (gather_written(replica, &own, all, status == LS_OK ? err : NULL) != LS_OK && status == LS_OK)
-        status = LS_EPEER;
-    for (int r = 0; r < replica->world && status == LS_OK; r++)
-        if (all[r].status != LS_OK)
-            status = ls_error_set(err, (enum ls_status)all[r].status,
-                                  "rank %d could not write its part of the checkpoint of step %llu in %s", r,
-                                  (unsigned long long)meta.step, directory);
+    if (status != LS_OK)
+        return status;
+    status = write_all(replica, &meta, &text, all, err);
     if (status == LS_OK)
         status = commit(replica, &meta, all, err);
     ls_free(text);
-    ls_free(pieces);
     return status;
 }

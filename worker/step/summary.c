@@ -45,9 +45,8 @@ enum ls_status ls_replica_summary(struct ls_replica *r, char **json, struct ls_e
     (void)getrusage(RUSAGE_SELF, &usage);
     o = json_pack("{s:I, s:f, s:i, s:b, s:s, s:s, s:s, s:I}", "steps", (json_int_t)p->step, "epochs",
                   (double)p->step / (double)r->trainer->steps_per_epoch, "workers", r->world, "finished",
-                  p->step >= (uint64_t)r->trainer->total_steps, "device", ls_device_name(r->device), "transport",
-                  ls_group_provider(r->group), "params_sha256", params, "rss_mib",
-                  (json_int_t)(usage.ru_maxrss / 1024));
+                  ls_replica_finished(r), "device", ls_device_name(r->device), "transport", ls_group_provider(r->group),
+                  "params_sha256", params, "rss_mib", (json_int_t)(usage.ru_maxrss / 1024));
     (void)json_object_set_new(o, "state_sha256", json_string(all));
     add_sums(o, r, "train_", train);
     add_sums(o, r, "val_", &p->validation);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The group's commit: one small all-gather in which every rank says which step it made from which parameters, and
- * brings its leaves' sums of loss and metrics. All votes equal is committed; a different one names its rank.
+ * brings its leaves' sums of loss and metrics. All votes equal is committed; of different ones the rank that is alone
+ * with its own is named, by everybody alike.
  */
 #include "worker/step/replica.h"
 
@@ -12,11 +13,12 @@
 
 #define FLAG_STOP 1u
 #define FLAG_SAVE 2u
+#define MODE_BETWEEN_STEPS UINT32_MAX /* ls_replica_agree; else the schedule's mode */
 
 struct vote {
     uint64_t generation;
     uint64_t step;
-    uint64_t fingerprint; /* of the parameters that the step started from */
+    uint64_t fingerprint; /* of the parameters that the step started from, or that stand between steps */
     uint32_t flags;
     uint32_t mode;
     double sums[]; /* [leaf][loss, metrics...] */
@@ -42,18 +44,23 @@ static bool wants_save(const struct ls_replica *replica)
     return replica->rank == 0 && minutes > 0 && (double)(ls_clock_now_ns() - replica->saved_ns) > minutes * 60e9;
 }
 
+static void fill_head(const struct ls_replica *replica, uint32_t mode, struct vote *vote)
+{
+    memset(vote, 0, vote_bytes(replica));
+    vote->generation = replica->generation;
+    vote->step = replica->progress.step;
+    vote->fingerprint = replica->fingerprint;
+    vote->mode = mode;
+}
+
 static void fill(struct ls_replica *replica, const struct ls_schedule *schedule, struct vote *vote)
 {
     const struct ls_step_program *program = schedule->calls[0].program;
     const struct ls_exchange *exchange = replica->exchange[schedule->mode];
     int metrics = replica->trainer->spec.metric_count, leaves = ls_plan_leaf_count(&schedule->plan, replica->rank);
 
-    memset(vote, 0, vote_bytes(replica));
-    vote->generation = replica->generation;
-    vote->step = replica->progress.step;
-    vote->fingerprint = replica->fingerprint;
+    fill_head(replica, (uint32_t)schedule->mode, vote);
     vote->flags = (atomic_load(&replica->stop) ? FLAG_STOP : 0) | (wants_save(replica) ? FLAG_SAVE : 0);
-    vote->mode = (uint32_t)schedule->mode;
     for (int l = 0; l < leaves; l++)
         for (int m = 0; m <= metrics; m++) {
             int output = m == 0 ? program->loss_output : program->metric_output[m - 1];
@@ -63,31 +70,86 @@ static void fill(struct ls_replica *replica, const struct ls_schedule *schedule,
         }
 }
 
-static enum ls_status compare(struct ls_replica *replica, const struct vote *own, struct ls_error *err)
+static const struct vote *vote_of(const struct ls_replica *replica, int rank)
 {
-    size_t bytes = vote_bytes(replica);
+    return (const void *)(replica->votes + vote_bytes(replica) * (size_t)(rank + 1));
+}
 
+static bool same(const struct vote *a, const struct vote *b)
+{
+    return a->generation == b->generation && a->step == b->step && a->mode == b->mode &&
+           a->fingerprint == b->fingerprint;
+}
+
+/* The lowest rank of those whose vote most have: everybody finds the same one. */
+static int most_shared(const struct ls_replica *replica)
+{
+    int best = 0, best_count = 0;
+
+    for (int r = 0; r < replica->world && 2 * best_count < replica->world; r++) {
+        int count = 0;
+
+        for (int k = 0; k < replica->world; k++)
+            count += same(vote_of(replica, k), vote_of(replica, r));
+        if (count > best_count) {
+            best = r;
+            best_count = count;
+        }
+    }
+    return best;
+}
+
+static enum ls_status disagree(const struct ls_replica *replica, int odd, int other, struct ls_error *err)
+{
+    const struct vote *a = vote_of(replica, odd), *b = vote_of(replica, other);
+
+    if (a->generation != b->generation || a->step != b->step || a->mode != b->mode)
+        return ls_error_set(err, LS_EDIVERGED,
+                            "rank %d is at step %llu of generation %llu, but rank %d is at step %llu of generation "
+                            "%llu",
+                            odd, (unsigned long long)a->step, (unsigned long long)a->generation, other,
+                            (unsigned long long)b->step, (unsigned long long)b->generation);
+    return ls_error_set(err, LS_EDIVERGED,
+                        "rank %d %s step %llu %s other parameters (fingerprint %016llx) than rank %d (%016llx): a "
+                        "processor, memory or build is not sound",
+                        odd, a->mode == MODE_BETWEEN_STEPS ? "stands after" : "began", (unsigned long long)a->step,
+                        a->mode == MODE_BETWEEN_STEPS ? "with" : "from", (unsigned long long)a->fingerprint, other,
+                        (unsigned long long)b->fingerprint);
+}
+
+/* Gathers everyone's votes (the own one is filled) and compares them. */
+static enum ls_status exchange_votes(struct ls_replica *replica, struct ls_error *err)
+{
+    int64_t counts[LS_MAX_MEMBERS];
+    struct ls_collective gather = {.kind = LS_ALL_GATHER,
+                                   .dtype = LS_U8,
+                                   .src = replica->votes,
+                                   .dst = replica->votes + vote_bytes(replica),
+                                   .counts = counts};
+    enum ls_status status;
+    int usual;
+
+    for (int r = 0; r < replica->world; r++)
+        counts[r] = (int64_t)vote_bytes(replica);
+    status = ls_group_run(replica->group, &gather, err);
+    if (status != LS_OK)
+        return status;
+    usual = most_shared(replica);
     for (int r = 0; r < replica->world; r++) {
-        const struct vote *other = (const void *)(replica->votes + bytes * (size_t)(r + 1));
-
-        if (other->generation != own->generation || other->step != own->step || other->mode != own->mode)
-            return ls_error_set(err, LS_EDIVERGED,
-                                "rank %d is at step %llu of generation %llu, but rank %d is at step %llu of "
-                                "generation %llu",
-                                r, (unsigned long long)other->step, (unsigned long long)other->generation,
-                                replica->rank, (unsigned long long)own->step, (unsigned long long)own->generation);
-        if (other->fingerprint != own->fingerprint)
-            return ls_error_set(err, LS_EDIVERGED,
-                                "rank %d began step %llu from other parameters (fingerprint %016llx) than rank %d "
-                                "(%016llx): a processor, memory or build is not sound",
-                                r, (unsigned long long)own->step, (unsigned long long)other->fingerprint, replica->rank,
-                                (unsigned long long)own->fingerprint);
-        if ((other->flags & FLAG_STOP) != 0)
+        if (!same(vote_of(replica, r), vote_of(replica, usual)))
+            return disagree(replica, r, usual, err);
+        if ((vote_of(replica, r)->flags & FLAG_STOP) != 0)
             replica->stopping = true;
-        if ((other->flags & FLAG_SAVE) != 0)
+        if ((vote_of(replica, r)->flags & FLAG_SAVE) != 0)
             replica->save_asked = true;
     }
     return LS_OK;
+}
+
+enum ls_status ls_replica_agree(struct ls_replica *replica, struct ls_error *err)
+{
+    fill_head(replica, MODE_BETWEEN_STEPS, (void *)replica->votes);
+    return exchange_votes(replica, err);
 }
 
 /* The batch's sum of value m: the tree over the leaves of all ranks. */
@@ -96,12 +158,11 @@ static double tree_value(struct ls_replica *replica, const struct ls_schedule *s
 {
     const struct ls_tree_layout *layout = &schedule->plan.layout;
     const void *leaves[2 * LS_MAX_SHARDS];
-    size_t bytes = vote_bytes(replica);
     int values = 1 + replica->trainer->spec.metric_count;
     double sum = 0;
 
     for (int r = 0; r < replica->world; r++) {
-        const struct vote *vote = (const void *)(replica->votes + bytes * (size_t)(r + 1));
+        const struct vote *vote = vote_of(replica, r);
 
         for (int k = layout->first_range[r]; k < layout->first_range[r + 1]; k++)
             leaves[k] = &vote->sums[(k - layout->first_range[r]) * values + m];
@@ -113,21 +174,11 @@ static double tree_value(struct ls_replica *replica, const struct ls_schedule *s
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,
                                struct ls_error *err)
 {
-    struct vote *own = (void *)replica->votes;
-    int64_t bytes = (int64_t)vote_bytes(replica), counts[LS_MAX_MEMBERS];
     struct ls_tree_program tree;
     enum ls_status status;
 
-    fill(replica, schedule, own);
-    for (int r = 0; r < replica->world; r++)
-        counts[r] = bytes;
-    status = ls_group_run(
-        replica->group,
-        &(struct ls_collective){
-            .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = own, .dst = replica->votes + bytes, .counts = counts},
-        err);
-    if (status == LS_OK)
-        status = compare(replica, own, err);
+    fill(replica, schedule, (void *)replica->votes);
+    status = exchange_votes(replica, err);
     if (status != LS_OK)
         return status;
     ls_tree_program_build(schedule->plan.layout.ranges, schedule->plan.layout.range_count, schedule->plan.v_total,
