@@ -15,7 +15,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define FORM_MS 30000 /* members load their data before they meet */
+#define FORM_MS 30000  /* members load their data before they meet */
+#define WAIT_MS 600000 /* a peer may compute or save this long; one that died or froze is found out otherwise */
+#define MOST_REPLICAS (int)(sizeof((struct ls_session_options *)0)->listen_port / sizeof(uint16_t))
 
 static _Atomic bool stop_asked, assigned;
 
@@ -34,6 +36,7 @@ struct runner {
     struct ls_replica *replica;
     pthread_t thread;
     enum ls_status status;
+    bool stopped; /* in order, at a step that all ranks agreed on */
     struct ls_error err;
     char *summary;
 };
@@ -46,24 +49,28 @@ struct worker {
     struct ls_ckpt *ckpt;
     int replica_count;
     struct runner *runners;
-    int listeners[16];
+    int listeners[MOST_REPLICAS];
     pthread_mutex_t mutex; /* groups come and go while an abort may arrive */
     _Atomic bool aborted;
-    char reason[512];
+    struct ls_error cause; /* what came first: an abort, or the error of a replica. Written before `aborted`. */
 };
 
-static void on_abort(void *state, const char *reason)
+/* Ends what the replicas of this worker do: none waits for one that has failed. The first cause stays. */
+static void give_up(struct worker *w, enum ls_status status, const char *reason)
 {
-    struct worker *w = state;
-
     (void)pthread_mutex_lock(&w->mutex);
     if (!w->aborted)
-        (void)ls_str_into(w->reason, sizeof w->reason, reason);
+        (void)ls_error_set(&w->cause, status, "%s", reason);
     w->aborted = true;
     for (int i = 0; i < w->replica_count; i++)
         if (w->runners[i].group != NULL)
-            ls_group_abort(w->runners[i].group, reason);
+            ls_group_abort(w->runners[i].group, w->cause.message);
     (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static void on_abort(void *state, const char *reason)
+{
+    give_up(state, LS_EPEER, reason);
 }
 
 static void on_phase(void *state, uint64_t step, enum ls_phase phase)
@@ -95,7 +102,7 @@ static void publish(struct runner *r, struct ls_group *group)
     (void)pthread_mutex_lock(&w->mutex);
     r->group = group;
     if (group != NULL && w->aborted)
-        ls_group_abort(group, w->reason);
+        ls_group_abort(group, w->cause.message);
     (void)pthread_mutex_unlock(&w->mutex);
 }
 
@@ -113,6 +120,7 @@ static enum ls_status form(struct runner *r, struct ls_group **group)
     options.rendezvous = w->assignment.rendezvous;
     options.listener = w->listeners[r->index];
     options.form_deadline_ms = FORM_MS;
+    options.wait_deadline_ms = WAIT_MS;
     options.abandon = &w->aborted;
     status = ls_group_create(w->assignment.provider, &options, group, &r->err);
     if (status == LS_OK)
@@ -186,8 +194,14 @@ static enum ls_status run_replica(struct runner *r)
 static void *runner_main(void *state)
 {
     struct runner *r = state;
+    bool in_order;
 
     r->status = run_replica(r);
+    in_order = r->status == LS_OK || (r->status == LS_EINTERRUPTED && r->stopped);
+    if (r->status == LS_EINTERRUPTED && !in_order)
+        r->status = LS_EPEER; /* a group that a peer ended while this replica was opening */
+    if (!in_order)
+        give_up(r->worker, r->status, r->err.message);
     return NULL;
 }
 
@@ -251,19 +265,18 @@ static enum ls_status open_checkpoint(struct worker *w, struct ls_error *err)
     return status == LS_ENOENT ? LS_OK : status;
 }
 
-/* A replica's own error comes before those that its end caused in others; an abort's reason explains all. */
-static enum ls_status outcome(struct worker *w, struct ls_error *err)
+/* What came first explains the others' ends. */
+static enum ls_status outcome(const struct worker *w, struct ls_error *err)
 {
-    const struct runner *worst = &w->runners[0];
+    bool failed = false;
 
-    for (int i = 1; i < w->replica_count; i++)
-        if (worst->status == LS_OK || (worst->status == LS_EINTERRUPTED && w->runners[i].status != LS_OK))
-            worst = &w->runners[i];
-    if (w->aborted && worst->status != LS_OK)
-        return ls_error_set(err, LS_EPEER, "%s", w->reason);
-    if (worst->status != LS_OK && err != NULL)
-        *err = worst->err;
-    return worst->status;
+    for (int i = 0; i < w->replica_count; i++)
+        failed = failed || (w->runners[i].status != LS_OK && !w->runners[i].stopped);
+    if (failed)
+        return ls_error_set(err, w->cause.status, "%s", w->cause.message);
+    if (w->runners[0].status != LS_OK && err != NULL)
+        *err = w->runners[0].err;
+    return w->runners[0].status;
 }
 
 static enum ls_status run_all(struct worker *w, struct ls_error *err)
@@ -274,7 +287,7 @@ static enum ls_status run_all(struct worker *w, struct ls_error *err)
         if (pthread_create(&w->runners[started].thread, NULL, runner_main, &w->runners[started]) != 0)
             break;
     if (started < w->replica_count)
-        on_abort(w, "this worker cannot start a thread for each of its replicas");
+        give_up(w, LS_ENOMEM, "this worker cannot start a thread for each of its replicas");
     (void)runner_main(&w->runners[0]);
     for (int i = 1; i < started; i++)
         (void)pthread_join(w->runners[i].thread, NULL);
@@ -310,17 +323,20 @@ enum ls_status ls_worker_run(const struct ls_worker_options *options, char **sum
 
     *summary = NULL;
     *told = false;
-    (void)pthread_mutex_init(&w.mutex, NULL);
-    for (int i = 0; i < 16; i++)
-        w.listeners[i] = -1;
+    if (w.replica_count < 1 || w.replica_count > MOST_REPLICAS)
+        return ls_error_set(err, LS_EINVAL, "run.replicas is %d; a worker has 1 to %d, more workers give more",
+                            w.replica_count, MOST_REPLICAS);
     w.runners = ls_alloc_zeroed((size_t)w.replica_count, sizeof *w.runners);
     if (w.runners == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for %d replicas", w.replica_count);
+    (void)pthread_mutex_init(&w.mutex, NULL);
+    for (int i = 0; i < MOST_REPLICAS; i++)
+        w.listeners[i] = -1;
     for (int i = 0; i < w.replica_count; i++)
         w.runners[i] = (struct runner){.worker = &w, .index = i};
     status = run(&w, summary, told, err);
     ls_session_close(w.session);
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < MOST_REPLICAS; i++)
         ls_tcp_unlisten(w.listeners[i]);
     ls_ckpt_close(w.ckpt);
     ls_trainer_close(w.trainer);

@@ -307,7 +307,7 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
     lsi_job_check_keys(&run, keys, COUNT(keys));
     job->workers = job->replicas = job->threads = 1;
     lsi_job_int(&run, "workers", 1, 65536, &job->workers);
-    lsi_job_int(&run, "replicas", 1, 1024, &job->replicas);
+    lsi_job_int(&run, "replicas", 1, 16, &job->replicas);
     lsi_job_int(&run, "threads", 1, 1024, &job->threads);
     lsi_job_choice(&run, "strategy", strategies, COUNT(strategies), &job->strategy);
     set_text(top->walk, &job->transport, "auto");
