@@ -48,10 +48,10 @@ static enum ls_status choose_cuts(int v_total, int active, int *cut, struct ls_e
 
             *cell = INT32_MAX;
             for (int b = e - share < 0 ? 0 : e - share; b < e; b++) {
-                int before = best[(r - 1) * width + b], total = before + leaves_of(b, e);
+                int before = best[(r - 1) * width + b];
 
-                if (before != INT32_MAX && total < *cell) {
-                    *cell = total;
+                if (before != INT32_MAX && before + leaves_of(b, e) < *cell) {
+                    *cell = before + leaves_of(b, e);
                     from[r * width + e] = b;
                 }
             }
