@@ -37,10 +37,12 @@ static enum ls_status unknown(const struct ls_command *command, const struct ls_
     const char *names[64];
     size_t count = 0;
     const char *nearest;
+    char name[64]; /* without "=VALUE" */
 
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
     for (const struct ls_option *o = options; o->name != NULL && count < 64; o++)
         names[count++] = o->name;
-    nearest = ls_str_nearest(word + 2, names, count);
+    nearest = ls_str_nearest(name, names, count);
     if (nearest != NULL)
         return ls_error_set(err, LS_EUSAGE, "lockstep %s has no option %s; did you mean --%s?", command->name, word,
                             nearest);
