@@ -9,10 +9,7 @@
 #include <string.h>
 
 static const struct ls_provider_ops *const providers[] = {
-    &lsi_self_provider,
-    &lsi_shm_provider,
-    &lsi_tcp_provider,
-    &lsi_mpi_provider,
+    &lsi_self_provider, &lsi_shm_provider, &lsi_tcp_provider, &lsi_mpi_provider, &lsi_sim_provider,
 };
 
 static const struct ls_provider_ops *find_provider(const char *name)
@@ -86,6 +83,7 @@ enum ls_status ls_group_create(const char *provider, const struct ls_group_optio
     made->rank = options->rank;
     made->generation = options->generation;
     made->wait_deadline_ms = options->wait_deadline_ms;
+    made->told_wait = -1;
     made->members = ls_alloc_zeroed((size_t)made->world, sizeof made->members[0]);
     made->flat = ls_alloc_zeroed(1, sizeof *made->flat);
     if (made->members == NULL || made->flat == NULL) {

@@ -13,6 +13,7 @@
 
 struct ls_group;
 struct ls_request;
+struct ls_sim_network;
 
 #define LS_MAX_MEMBERS 256
 
@@ -38,6 +39,7 @@ struct ls_group_options {
     /* Nullable, borrowed during the call: once true, forming ends as if its deadline had passed. A group that is being
      * formed cannot be aborted otherwise. */
     const _Atomic bool *abandon;
+    struct ls_sim_network *network; /* sim: borrowed until the group ends */
 };
 #define LS_GROUP_OPTIONS_DEFAULT                                             \
     {                                                                        \
@@ -94,7 +96,8 @@ struct ls_collective {
  * place where the back end can. */
 enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective *collective,
                               struct ls_request **request, struct ls_error *err);
-/* Makes progress; LS_EAGAIN while it is not complete. */
+/* Makes progress; LS_EAGAIN while it is not complete. Otherwise the status that ls_request_wait would give: LS_OK ends
+ * the request, after another one ls_request_wait does. */
 enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err);
 /* Waits. LS_EPEER names the lost member, LS_ETIMEOUT who is waited for, LS_EINTERRUPTED an abort and its reason,
  * LS_EDIVERGED a mismatch of layouts with both sides. Ends the request in every case. */

@@ -65,7 +65,10 @@ struct ls_group {
     void **plain;                /* memory of ls_group_register where the provider has none of its own */
     int plain_count;
     _Atomic uint64_t bytes_moved;
-    uint64_t ticks;        /* the provider raises it with every bit of progress */
+    uint64_t ticks;      /* the provider raises it with every bit of progress */
+    uint64_t seen_ticks; /* at since_ns, when the silence began */
+    uint64_t since_ns;
+    int told_wait;         /* the rank of which peers were told that this member waits long for it; -1: none */
     int waits_for;         /* rank, for the sentence of a timeout */
     const char *waits_why; /* "has not started it" */
     _Atomic int end_state; /* 0 runs, 1 is being written, 2 ended */
@@ -93,6 +96,12 @@ struct ls_provider_ops {
     /* Optional pair: own part of shared memory is reserved; after all members have done so it is mapped. */
     enum ls_status (*reserve)(void *state, size_t bytes, struct ls_error *err);
     enum ls_status (*map)(void *state, size_t bytes, void **memory, struct ls_error *err);
+    /* Optional pair, for waits that are long: tells peers for whom this member waits (-1: nobody any more), and for whom
+     * a peer waits (-1: not known). So the one that keeps all waiting is named, and not one that waits itself. */
+    void (*tell_wait)(void *state, int rank);
+    int (*heard_wait)(void *state, int peer);
+    /* Optional: the time that deadlines are measured in, where it is not the clock's. */
+    uint64_t (*now_ns)(void *state);
 };
 #define LSI_PROVIDER_ABI 1
 
@@ -100,6 +109,7 @@ extern const struct ls_provider_ops lsi_self_provider;
 extern const struct ls_provider_ops lsi_shm_provider;
 extern const struct ls_provider_ops lsi_tcp_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
+extern const struct ls_provider_ops lsi_sim_provider;
 
 /* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);

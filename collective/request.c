@@ -165,6 +165,15 @@ static void append(struct ls_group *group, struct ls_request *request)
     group->tail = request;
 }
 
+/* What peers were told of a long wait holds no more. */
+static void retract_wait(struct ls_group *group)
+{
+    if (group->told_wait < 0)
+        return;
+    group->told_wait = -1;
+    group->ops->tell_wait(group->state, -1);
+}
+
 /* Takes the head off the queue with its result. */
 static void finish_head(struct ls_group *group, enum ls_status status)
 {
@@ -174,6 +183,7 @@ static void finish_head(struct ls_group *group, enum ls_status status)
     request->next = NULL;
     request->status = status;
     request->finished = true;
+    retract_wait(group);
     if (request->tree != NULL)
         ((struct lsi_tree *)request->tree)->uses--;
 }
@@ -274,12 +284,71 @@ enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective
     return LS_OK;
 }
 
+static uint64_t now_ns(const struct ls_group *group)
+{
+    return group->ops->now_ns != NULL ? group->ops->now_ns(group->state) : ls_clock_now_ns();
+}
+
+/* From the rank that is waited for to the one that it waits for in turn, as far as that is known. */
+static int end_of_waits(const struct ls_group *group, int rank)
+{
+    for (int hops = 0; hops < group->world && group->ops->heard_wait != NULL; hops++) {
+        int next = group->ops->heard_wait(group->state, rank);
+        if (next < 0 || next >= group->world || next == group->rank || next == rank)
+            break;
+        rank = next;
+    }
+    return rank;
+}
+
+/* Who is waited for, in what, for how long. */
+static void time_out(struct ls_group *group, uint64_t silence_ns)
+{
+    struct ls_error why = LS_ERROR_INIT;
+    int culprit = end_of_waits(group, group->waits_for);
+    char operation[128];
+    char who[128];
+    char does[64];
+
+    if (culprit == group->waits_for)
+        (void)snprintf(does, sizeof does, "%s", group->waits_why != NULL ? group->waits_why : "has not answered");
+    else
+        (void)snprintf(does, sizeof does, "rank %d waits for as well", group->waits_for);
+    ls_error_set(&why, LS_ETIMEOUT, "%s: rank %d waited %.1f s for %s, which %s",
+                 lsi_operation_text(&group->head->signature, group->head->sequence, operation), group->rank,
+                 (double)silence_ns * 1e-9, lsi_member_text(group, culprit, who), does);
+    (void)fail(group, LS_ETIMEOUT, culprit, &why, NULL);
+}
+
+/* Ends the group where nothing has moved for its deadline, which starts anew with every bit of progress. Before that
+ * peers are told, so that they do not take this member for the silent one. */
+static void watch_deadline(struct ls_group *group)
+{
+    uint64_t now = now_ns(group), deadline = (uint64_t)group->wait_deadline_ms * 1000000u;
+
+    if (group->ticks != group->seen_ticks || group->since_ns == 0) {
+        group->seen_ticks = group->ticks;
+        group->since_ns = now;
+        retract_wait(group);
+    }
+    if (now - group->since_ns > deadline)
+        time_out(group, now - group->since_ns);
+    else if (now - group->since_ns > deadline / 4 && group->told_wait != group->waits_for &&
+             group->ops->tell_wait != NULL) {
+        group->told_wait = group->waits_for;
+        group->ops->tell_wait(group->state, group->waits_for);
+    }
+}
+
 enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
 {
     struct ls_group *group = request->group;
 
-    if (!request->finished)
+    if (!request->finished) {
         (void)advance(group, NULL);
+        if (!request->finished)
+            watch_deadline(group);
+    }
     if (!request->finished)
         return LS_EAGAIN;
     if (request->status != LS_OK)
@@ -288,26 +357,10 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
     return LS_OK;
 }
 
-/* Who is waited for, in what, for how long. */
-static enum ls_status time_out(struct ls_group *group, uint64_t since, struct ls_error *err)
-{
-    struct ls_error why = LS_ERROR_INIT;
-    char operation[128];
-    char who[128];
-
-    ls_error_set(&why, LS_ETIMEOUT, "%s: rank %d waited %.1f s for %s, which %s",
-                 lsi_operation_text(&group->head->signature, group->head->sequence, operation), group->rank,
-                 (double)(ls_clock_now_ns() - since) * 1e-9, lsi_member_text(group, group->waits_for, who),
-                 group->waits_why != NULL ? group->waits_why : "has not answered");
-    return fail(group, LS_ETIMEOUT, group->waits_for, &why, err);
-}
-
-/* Until request is finished. The deadline starts anew with every bit of progress. */
 static void drive(struct ls_request *request)
 {
     struct ls_group *group = request->group;
     uint64_t ticks = group->ticks;
-    uint64_t since = 0;
     bool slept = false;
     int round = 0;
 
@@ -317,18 +370,13 @@ static void drive(struct ls_request *request)
             return;
         if (group->ticks != ticks) {
             ticks = group->ticks;
-            since = 0;
             round = 0;
         }
         /* The clock is read after sleeps and now and then. */
-        if ((round & 63) == 63 || slept) {
-            uint64_t now = ls_clock_now_ns();
-            since = since == 0 ? now : since;
-            if (now - since > (uint64_t)group->wait_deadline_ms * 1000000u) {
-                (void)time_out(group, since, NULL);
-                return;
-            }
-        }
+        if ((round & 63) == 63 || slept)
+            watch_deadline(group);
+        if (request->finished)
+            return;
         slept = group->ops->idle(group->state, round);
         round = round < INT32_MAX ? round + 1 : round;
     }

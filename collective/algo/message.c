@@ -227,6 +227,20 @@ void lsi_message_abort(void *state)
     m->ops->abort(m->links);
 }
 
+void lsi_message_tell_wait(void *state, int rank)
+{
+    struct lsi_message *m = state;
+
+    m->ops->tell_wait(m->links, rank);
+}
+
+int lsi_message_heard_wait(void *state, int peer)
+{
+    struct lsi_message *m = state;
+
+    return m->ops->heard_wait(m->links, peer);
+}
+
 void lsi_message_destroy(void *state)
 {
     struct lsi_message *m = state;

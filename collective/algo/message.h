@@ -23,6 +23,9 @@ struct lsi_links_ops {
     /* As ls_provider_ops.abort. */
     void (*abort)(void *state);
     void (*destroy)(void *state);
+    /* Optional pair, as in ls_provider_ops. */
+    void (*tell_wait)(void *state, int rank);
+    int (*heard_wait)(void *state, int peer);
 };
 
 /* Counted by the carrier; read by the algorithms. */
@@ -88,6 +91,8 @@ enum ls_status lsi_message_progress(void *state, struct ls_request *request, str
 bool lsi_message_idle(void *state, int round);
 void lsi_message_abort(void *state);
 void lsi_message_destroy(void *state);
+void lsi_message_tell_wait(void *state, int rank);
+int lsi_message_heard_wait(void *state, int peer);
 
 /* For algorithms. Zero bytes are no message. */
 enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err);

@@ -5,6 +5,7 @@
  */
 #include "tests/conformance/team.h"
 
+#include "collective/group_impl.h"
 #include "core/base/clock.h"
 
 #include <pthread.h>
@@ -231,6 +232,35 @@ static int case_deadline(struct team *team)
     return team_run_processes(team, deadline_member, NULL);
 }
 
+/* Ranks 1 and 2 do not start; rank 1 has said that it waits for rank 2: rank 0 names the one that keeps both waiting. */
+static int waits_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int failures = 0;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    if (rank == 1)
+        group->ops->tell_wait(group->state, 2);
+    if (rank == 0) {
+        failures = expect(rank, ls_group_run(group, &barrier, &err), LS_ETIMEOUT, "for rank 2 (worker 102", &err);
+        failures += strstr(err.message, "rank 1 waits for as well") == NULL;
+    }
+    atomic_fetch_add(&board->waiting, 1);
+    until(&board->waiting, team->world);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_waits(struct team *team)
+{
+    team->wait_deadline_ms = 200;
+    return team_run_processes(team, waits_member, NULL);
+}
+
 /* Rank 2 does not come: everybody names it when forming ends. */
 static int missing_member(struct team *team, int rank, void *argument)
 {
@@ -321,6 +351,7 @@ static const struct {
     {"kill", 4, case_kill},         {"mismatch", 3, case_mismatch},
     {"deadline", 3, case_deadline}, {"missing", 3, case_missing},
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
+    {"waits", 3, case_waits},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

@@ -3,6 +3,7 @@
 #include "tests/conformance/team.h"
 
 #include "collective/provider/mpi/launch.h"
+#include "collective/transport/sim/network.h"
 #include "core/base/str.h"
 
 #include <arpa/inet.h>
@@ -30,6 +31,21 @@ static bool listen_at(struct team *team, int r)
     return true;
 }
 
+/* One that loses, delays and repeats packets; members are threads. */
+static bool make_network(struct team *team)
+{
+    struct ls_sim_options options = LS_SIM_OPTIONS_DEFAULT;
+
+    options.seed = (uint64_t)team->world;
+    options.world = team->world;
+    options.slow_permille = 20;
+    options.loss_permille = 50;
+    options.duplicate_permille = 50;
+    options.packet_bytes = 60000;
+    options.window_bytes = 300000;
+    return ls_sim_network_create(&options, &team->network, NULL) == LS_OK;
+}
+
 bool team_init(struct team *team, const char *provider, int world)
 {
     bool ok = true;
@@ -53,11 +69,12 @@ bool team_init(struct team *team, const char *provider, int world)
         if (strcmp(provider, "tcp") == 0)
             ok = ok && listen_at(team, r);
     }
-    return ok;
+    return ok && (strcmp(provider, "sim") != 0 || make_network(team));
 }
 
 void team_deinit(struct team *team)
 {
+    ls_sim_network_destroy(team->network);
     (void)unlink(team->rendezvous);
     (void)rmdir(team->directory);
 }
@@ -73,6 +90,7 @@ struct ls_group_options team_options(const struct team *team, int rank)
     memset(options.secret, 7, sizeof options.secret);
     options.rendezvous = team->rendezvous;
     options.listener = team->listeners[rank];
+    options.network = team->network;
     options.form_deadline_ms = team->form_deadline_ms;
     options.wait_deadline_ms = team->wait_deadline_ms;
     return options;

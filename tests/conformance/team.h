@@ -17,6 +17,7 @@ struct team {
     int listeners[LS_MAX_MEMBERS];
     char directory[64];
     char rendezvous[96];
+    struct ls_sim_network *network; /* sim */
 };
 
 /* 0 is success. */

@@ -192,6 +192,18 @@ static void choose_waits(struct shm *shm)
     shm->yield_rounds = 100;
 }
 
+static void shm_tell_wait(void *state, int rank)
+{
+    const struct shm *shm = state;
+
+    atomic_store_explicit(&shm_lane(shm, shm->group->rank)->form.waits_for, (uint32_t)(rank + 1), memory_order_relaxed);
+}
+
+static int shm_heard_wait(void *state, int peer)
+{
+    return (int)atomic_load_explicit(&shm_lane(state, peer)->form.waits_for, memory_order_relaxed) - 1;
+}
+
 /* Who has not mapped the memory. Rank 0 gave it out: it is waiting for the others. */
 static enum ls_status name_absent(const struct shm *shm, const struct ls_group_options *options, struct ls_error *err)
 {
@@ -296,4 +308,6 @@ const struct ls_provider_ops lsi_shm_provider = {
     .destroy = shm_destroy,
     .reserve = lsi_shm_reserve,
     .map = lsi_shm_map,
+    .tell_wait = shm_tell_wait,
+    .heard_wait = shm_heard_wait,
 };

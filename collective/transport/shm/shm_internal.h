@@ -60,6 +60,7 @@ struct shm_lane {
     struct shm_robust robust SHM_LINE;
     struct {
         _Atomic uint32_t arrived;
+        _Atomic uint32_t waits_for; /* 1 + the rank that it has waited long for, 0: nobody */
     } form SHM_LINE;
     struct shm_post post[SHM_POSTS] SHM_LINE;
 };

@@ -10,10 +10,10 @@
 
 #define PATIENCE_MS 100
 
-/* From any thread; 416 bytes into an empty socket never wait. */
-void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word)
+/* From any thread; 416 bytes into a nearly empty socket never wait. */
+void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word, int culprit)
 {
-    struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = (uint32_t)word, .culprit = -1};
+    struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = (uint32_t)word, .culprit = culprit};
 
     if (word == TCP_ABORT) {
         message.status = tcp->group->end.status;
@@ -60,8 +60,9 @@ void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
         note_death(tcp, rank, n < 0 ? errno : 0);
         return;
     }
-    if (message.word == TCP_BYE) {
-        peer->left = true;
+    if (message.word == TCP_BYE || message.word == TCP_WAITS) {
+        peer->left = message.word == TCP_BYE;
+        peer->waits_for = message.word == TCP_WAITS ? message.culprit : -1;
         return;
     }
     /* Peers' bytes: only their form is trusted. */

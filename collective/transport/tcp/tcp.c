@@ -72,7 +72,7 @@ static void tcp_abort(void *state)
     uint64_t one = 1;
 
     (void)lsi_group_end_error(tcp->group, NULL);
-    lsi_tcp_alarm_send(tcp, TCP_ABORT);
+    lsi_tcp_alarm_send(tcp, TCP_ABORT, -1);
     for (int r = 0; r < tcp->group->world; r++)
         if (r != tcp->group->rank)
             (void)shutdown(tcp->peers[r].fd[TCP_DATA], SHUT_RDWR);
@@ -102,8 +102,20 @@ static void tcp_destroy(void *state)
     struct tcp *tcp = state;
 
     if (atomic_load(&tcp->group->end_state) == 0)
-        lsi_tcp_alarm_send(tcp, TCP_BYE);
+        lsi_tcp_alarm_send(tcp, TCP_BYE, -1);
     tcp_free(tcp);
+}
+
+static void tcp_tell_wait(void *state, int rank)
+{
+    lsi_tcp_alarm_send(state, TCP_WAITS, rank);
+}
+
+static int tcp_heard_wait(void *state, int peer)
+{
+    const struct tcp *tcp = state;
+
+    return tcp->peers[peer].waits_for;
 }
 
 static const struct lsi_links_ops links_ops = {
@@ -113,6 +125,8 @@ static const struct lsi_links_ops links_ops = {
     .idle = tcp_idle,
     .abort = tcp_abort,
     .destroy = tcp_destroy,
+    .tell_wait = tcp_tell_wait,
+    .heard_wait = tcp_heard_wait,
 };
 
 /* Spinning pays where each member of this host has a processor. */
@@ -139,6 +153,7 @@ static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
     ok = tcp->peers != NULL && tcp->links != NULL && tcp->polls != NULL && tcp->wake >= 0;
     for (size_t r = 0; tcp->peers != NULL && r < world; r++) {
         tcp->peers[r].fd[TCP_DATA] = tcp->peers[r].fd[TCP_ALARM] = -1;
+        tcp->peers[r].waits_for = -1;
         if ((int)r != tcp->group->rank && ok)
             ok = (tcp->peers[r].buffer = ls_alloc(TCP_BUFFER_BYTES)) != NULL;
     }
@@ -186,4 +201,6 @@ const struct ls_provider_ops lsi_tcp_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .tell_wait = lsi_message_tell_wait,
+    .heard_wait = lsi_message_heard_wait,
 };

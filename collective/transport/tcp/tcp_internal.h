@@ -33,13 +33,15 @@ struct tcp_peer {
     uint8_t *buffer; /* read ahead of what was asked for */
     size_t buffer_begin;
     size_t buffer_end;
-    bool left;  /* it said bye */
-    bool ended; /* it told a reason, or died: in loss */
+    bool left;     /* it said bye */
+    bool ended;    /* it told a reason, or died: in loss */
+    int waits_for; /* rank, as it told; -1: nobody */
 };
 
-enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2 };
+/* TCP_WAITS: the sender has waited long for the culprit (-1: not any more). */
+enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2, TCP_WAITS = 3 };
 
-/* What goes over an alarm connection, once. */
+/* What goes over an alarm connection. */
 struct tcp_message {
     uint32_t magic;
     uint32_t word;
@@ -66,8 +68,8 @@ enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *opti
 enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
 /* alarm.c */
-void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word);
-/* Reads the alarm of a peer without waiting; notes a bye, a reason or a death. */
+void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word, int culprit);
+/* Reads the alarm of a peer without waiting; notes a bye, a wait, a reason or a death. */
 void lsi_tcp_alarm_read(struct tcp *tcp, int rank);
 /* The data connection of a peer ended: finds out why. Waits at most 100 ms for its alarm. */
 enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err);
