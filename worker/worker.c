@@ -146,16 +146,6 @@ static enum ls_status save_weights(struct runner *r)
     return status;
 }
 
-/* An orderly stop of ours is always saved. Anything else that looks like one is an abort that came through the group: a
- * peer has heard of somebody's end before we did. */
-static bool stopped_in_order(const struct runner *r)
-{
-    const struct ls_replica *replica = r->replica;
-
-    return replica != NULL && replica->stopping &&
-           (replica->trainer->job->checkpoint_directory == NULL || replica->saved_step == replica->progress.step);
-}
-
 static enum ls_status run_replica(struct runner *r)
 {
     struct worker *w = r->worker;
@@ -172,10 +162,10 @@ static enum ls_status run_replica(struct runner *r)
     }
     publish(r, group);
     status = ls_replica_open(w->trainer, group, w->ckpt, &hooks, &r->replica, &r->err);
-    if (status == LS_OK)
+    if (status == LS_OK) {
         status = ls_replica_run(r->replica, &r->err);
-    if (status == LS_EINTERRUPTED && !stopped_in_order(r))
-        status = LS_EPEER;
+        r->stopped = status == LS_EINTERRUPTED;
+    }
     if (leads && (status == LS_OK || status == LS_EINTERRUPTED) && r->replica != NULL && !w->aborted) {
         struct ls_error ignored;
         enum ls_status kept = ls_replica_summary(r->replica, &r->summary, status == LS_OK ? &r->err : &ignored);
