@@ -9,6 +9,7 @@
 #include "core/device/known_answer.h"
 #include "worker/step/trainer.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -52,26 +53,31 @@ static void on_log(void *state, const char *sentence)
     ls_progress_say(&((struct ls_host *)state)->view, sentence);
 }
 
-/* --fresh: an old run is removed only where that was said. */
-static enum ls_status prepare_directory(const struct ls_host_options *options, struct ls_error *err)
+/* --fresh: *old says whether an earlier run's checkpoints must be removed, which has to be said with --overwrite. */
+static enum ls_status find_old(const struct ls_host_options *options, bool *old, struct ls_error *err)
 {
     const char *directory = options->job->checkpoint_directory;
     struct ls_ckpt *ckpt = NULL;
-    struct ls_error ignored = LS_ERROR_INIT;
-    enum ls_status status;
 
-    if (!options->fresh)
-        return LS_OK;
-    status = ls_ckpt_open(directory, &ckpt, NULL, &ignored);
+    *old = options->fresh && ls_ckpt_open(directory, &ckpt, NULL, NULL) != LS_ENOENT;
     ls_ckpt_close(ckpt);
-    if (status == LS_ENOENT)
-        return LS_OK;
-    if (!options->overwrite)
+    if (*old && !options->overwrite)
         return ls_error_set(err, LS_EBUSY,
                             "%s holds checkpoints of an earlier run; --fresh --overwrite removes them, or choose "
                             "another run.checkpoint.directory",
                             directory);
-    return ls_ckpt_remove_all(directory, err);
+    return LS_OK;
+}
+
+/* The last thing before the start, and only for a job that can be trained: nothing is lost to a wrong path or a port
+ * that is taken. */
+static enum ls_status remove_old(const struct ls_job *job, struct ls_error *err)
+{
+    struct ls_trainer *trainer = NULL;
+    enum ls_status status = ls_trainer_open(job, LS_TRAINER_TRAINING, &trainer, err);
+
+    ls_trainer_close(trainer);
+    return status == LS_OK ? ls_ckpt_remove_all(job->checkpoint_directory, err) : status;
 }
 
 static enum ls_status prepare_view(struct ls_host *host, struct ls_error *err)
@@ -143,6 +149,7 @@ static enum ls_status open_server(const struct ls_host_options *options, struct 
 enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_host *host, struct ls_error *err)
 {
     struct ls_trainer *trainer = NULL;
+    bool old = false;
     enum ls_status status;
 
     memset(host, 0, sizeof *host);
@@ -155,10 +162,12 @@ enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_hos
     if (status == LS_OK && options->job->checkpoint_directory != NULL) {
         status = ls_ckpt_lock_open(options->job->checkpoint_directory, &host->lock, err);
         if (status == LS_OK)
-            status = prepare_directory(options, err);
+            status = find_old(options, &old, err);
     }
     if (status == LS_OK)
         status = open_server(options, host, err);
+    if (status == LS_OK && old)
+        status = remove_old(options->job, err);
     if (status != LS_OK)
         return status;
     ls_progress_begin(&host->view);
@@ -182,6 +191,16 @@ enum ls_status ls_host_start_worker(struct ls_host *host, char *const *arguments
     return status;
 }
 
+/* A signal may come when all is done already. */
+static bool was_finished(const char *summary)
+{
+    json_t *o = summary != NULL ? json_loads(summary, 0, NULL) : NULL;
+    bool finished = json_is_true(json_object_get(o, "finished"));
+
+    json_decref(o);
+    return finished;
+}
+
 enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error *err)
 {
     enum ls_status status;
@@ -190,8 +209,9 @@ enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error
         ls_server_set_children(host->server, host->children, host->child_count);
     status = ls_server_run(host->server, summary, err);
     ls_progress_end(&host->view);
-    if (status == LS_OK && atomic_load(&signals_seen) > 0 && host->view.total_steps > 0)
-        return ls_error_set(err, LS_EINTERRUPTED, "stopped in order and saved; the same command goes on");
+    if (status == LS_OK && atomic_load(&signals_seen) > 0 && !was_finished(*summary))
+        return ls_error_set(err, LS_EINTERRUPTED, "stopped in order%s; the same command goes on",
+                            host->job->checkpoint_directory != NULL ? " and saved" : "");
     return status;
 }
 
