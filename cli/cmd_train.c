@@ -35,16 +35,8 @@ static void add_word(struct worker_words *w, char *word)
     w->words[w->count++] = word;
 }
 
-static void add_override(struct worker_words *w, const char *key, const char *value)
-{
-    if (value == NULL)
-        return;
-    add_word(w, ls_str_copy("--set"));
-    add_word(w, ls_str_format("%s=%s", key, value));
-}
-
-static void make_words(struct worker_words *w, const struct train_options *o, const char *path, uint16_t port,
-                       int index)
+static void make_words(struct worker_words *w, const struct train_options *o, const struct ls_job_words *job,
+                       const char *path, uint16_t port, int index)
 {
     add_word(w, ls_str_copy("worker"));
     add_word(w, ls_str_copy(path));
@@ -55,30 +47,26 @@ static void make_words(struct worker_words *w, const struct train_options *o, co
         add_word(w, ls_str_format("--max-steps=%lld", (long long)o->job.max_steps));
     if (o->save_weights != NULL)
         add_word(w, ls_str_format("--save-weights=%s", o->save_weights));
-    for (int i = 0; i < o->job.set.count; i++) {
-        add_word(w, ls_str_copy("--set"));
-        add_word(w, ls_str_copy(o->job.set.items[i]));
-    }
-    add_override(w, "run.workers", o->job.workers);
-    add_override(w, "run.replicas", o->job.replicas);
-    add_override(w, "run.threads", o->job.threads);
-    add_override(w, "run.transport", o->job.transport);
+    for (int i = 0; i < job->count; i++)
+        add_word(w, ls_str_format("--set=%s", job->items[i]));
 }
 
 static enum ls_status start_workers(struct ls_host *host, const struct train_options *o, const char *path,
                                     const uint8_t secret[32], struct ls_error *err)
 {
-    enum ls_status status = LS_OK;
+    struct ls_job_words job;
+    enum ls_status status = ls_job_words_make(&o->job, &job, err);
 
     for (int i = 0; i < host->job->workers && status == LS_OK; i++) {
         struct worker_words w = {.count = 0};
 
-        make_words(&w, o, path, ls_server_port(host->server), i);
+        make_words(&w, o, &job, path, ls_server_port(host->server), i);
         status = w.failed ? ls_error_set(err, LS_EUSAGE, "the command line is too long to start workers with")
                           : ls_host_start_worker(host, w.words, secret, err);
         for (int k = 0; k < w.count; k++)
             ls_free(w.words[k]);
     }
+    ls_job_words_free(&job);
     return status;
 }
 
