@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What rank 0 tells the others before anything else. */
@@ -97,14 +98,34 @@ static enum ls_status work(const struct ls_mpi_run *run, const struct boot *boot
     return status;
 }
 
+/* Joins the coordinator's thread. What it says of the job goes before what this worker has seen of it, unless the
+ * worker failed without having told it: then it has waited for nothing else. */
+static enum ls_status end_host(struct hosting *h, bool told, enum ls_status status, struct ls_error *err)
+{
+    bool own = status != LS_OK && !told;
+
+    if (own)
+        ls_server_stop(h->host.server);
+    (void)pthread_join(h->thread, NULL);
+    if (own && (h->status == LS_OK || h->status == LS_EINTERRUPTED))
+        return status;
+    *err = h->err;
+    return h->status;
+}
+
+/* The first rank that leaves with an error takes all others along: rank 0, which says why, gets the time to. */
+static void let_rank_0_speak(void)
+{
+    const struct timespec patience = {2, 0};
+
+    (void)nanosleep(&patience, NULL);
+}
+
 /* Rank 0 says how the job ended; others speak only of what could not be told to it. */
 static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status status, struct ls_error *err)
 {
-    if (h->started) {
-        (void)pthread_join(h->thread, NULL);
-        status = h->status;
-        *err = h->err;
-    }
+    if (h->started)
+        status = end_host(h, told, status, err);
     if (h->open)
         ls_host_close(&h->host);
     if (status == LS_OK || status == LS_EINTERRUPTED) {
@@ -116,6 +137,8 @@ static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status
     if (rank == 0 || !told)
         fprintf(stderr, "lockstep: %s\n", err->message);
     (void)fflush(stderr);
+    if (rank != 0 && told)
+        let_rank_0_speak();
     ls_mpi_finalize(ls_status_exit(status));
     return status;
 }
