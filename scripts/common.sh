@@ -20,7 +20,10 @@ install_missing() {
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null || { echo "These packages are needed, please install them:$missing" >&2; exit 4; }
   local sudo=""
-  [ "$(id -u)" = 0 ] || sudo=sudo
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "Run this as root or install sudo; these packages are missing:$missing" >&2; exit 4; }
+    sudo=sudo
+  fi
   say "installing$missing"
   export DEBIAN_FRONTEND=noninteractive
   # shellcheck disable=SC2086
@@ -28,12 +31,16 @@ install_missing() {
     { $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null; }
 }
 
-# build PRESET [option...]: configures and builds into build/PRESET.
+# build PRESET [option...]: configures and builds into build/PRESET. Its own checks, so that a caller may test its status.
 build() {
-  local preset=$1
+  local preset=$1 log
   shift
-  (cd "$ROOT" && cmake --preset "$preset" "$@" >"/tmp/lockstep-configure.$$" 2>&1 ||
-    { cat "/tmp/lockstep-configure.$$" >&2; rm -f "/tmp/lockstep-configure.$$"; exit 1; })
-  rm -f "/tmp/lockstep-configure.$$"
+  log=$(mktemp) || return 1
+  if ! (cd "$ROOT" && cmake --preset "$preset" "$@") >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+  rm -f "$log"
   cmake --build "$ROOT/build/$preset" -j "$JOBS" -- --quiet
 }

@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains MNIST on two workers.
+# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains MNIST on two workers. Run again it
+# goes on from the checkpoint. What follows the command is for lockstep train, e.g. --fresh --overwrite.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+case "${1:-}" in
+--help | -h) sed -n '3,4s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+esac
 
 # shellcheck disable=SC2086
 install_missing $BUILD_PACKAGES

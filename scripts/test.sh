@@ -9,7 +9,7 @@ FULL=0
 for word in "$@"; do
   case "$word" in
   --full) FULL=1 ;;
-  --help) sed -n '3,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+  --help | -h) sed -n '3,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
   *) echo "test.sh knows --full, not $word" >&2; exit 2 ;;
   esac
 done
@@ -18,12 +18,29 @@ done
 install_missing $BUILD_PACKAGES $TEST_PACKAGES
 PASSED=0 FAILED=0 SKIPPED=0
 LOG=$(mktemp)
-trap 'rm -f "$LOG"' EXIT
 
-# suite NAME PRESET [ctest argument...]: runs ctest and adds its counts.
+# However it ends, the last line counts.
+finish() {
+  local status=$?
+  rm -f "$LOG"
+  [ "$status" = 0 ] || [ "$FAILED" != 0 ] || FAILED=1
+  printf '\n%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+  [ "$FAILED" = 0 ] || exit 1
+}
+trap finish EXIT
+
+# failure SENTENCE: one that no test program counts.
+failure() {
+  echo "failed: $1" >&2
+  FAILED=$((FAILED + 1))
+}
+
+# suite NAME PRESET [ctest argument...]: builds the preset, runs ctest and adds its counts.
 suite() {
   local name=$1 preset=$2
   shift 2
+  say "building ($preset)"
+  build "$preset" || { failure "the build of $preset, so there is no $name"; return; }
   say "$name"
   ctest --test-dir "$ROOT/build/$preset" --output-on-failure -j "$JOBS" "$@" 2>&1 | tee "$LOG" | grep -vE '^ *Start ' || true
   local total failed skipped
@@ -31,8 +48,7 @@ suite() {
   failed=$(sed -nE 's/.*tests passed, ([0-9]+) tests failed out of [0-9]+.*/\1/p' "$LOG" | tail -1)
   skipped=$(grep -cE '\*\*\*Skipped' "$LOG" || true)
   if [ -z "$total" ] || [ "$total" = 0 ]; then
-    echo "no test ran in $name" >&2
-    FAILED=$((FAILED + 1))
+    failure "no test ran in the $name"
     return
   fi
   PASSED=$((PASSED + total - failed - skipped)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
@@ -43,27 +59,17 @@ step() {
   local name=$1
   shift
   say "$name"
-  if "$@"; then PASSED=$((PASSED + 1)); else FAILED=$((FAILED + 1)); echo "failed: $name" >&2; fi
+  if "$@"; then PASSED=$((PASSED + 1)); else failure "$name"; fi
 }
 
 say "building (release)"
 build release -DLS_TESTS=ON
 step "lint" python3 "$ROOT/tests/lint/lint.py" --binary "$ROOT/build/release/lockstep"
 suite "release suite" release -LE full
-say "building (address and undefined-behaviour sanitizers)"
-build asan
-suite "unit tests under the sanitizers" asan -L 'unit|fuzz|conformance' -LE full
+suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
-  say "building (thread sanitizer)"
-  build tsan
   suite "unit tests under the thread sanitizer" tsan -L 'unit|conformance' -LE full
-  suite "the rest of the release suite" release -L full
-  say "building (minimal)"
-  build minimal
-  suite "minimal build" minimal -L unit -LE full
-  CC=clang build fuzz
-  suite "fuzzing" fuzz -L fuzz
+  suite "rest of the release suite" release -L full
+  suite "unit tests of the minimal build" minimal -L unit -LE full
+  CC=clang suite "fuzzing" fuzz -L fuzz
 fi
-
-printf '\n%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
-[ "$FAILED" = 0 ]
