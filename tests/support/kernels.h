@@ -23,9 +23,11 @@ void lst_view_free(struct ls_view *view);
 bool lst_view_same(const struct ls_view *a, const struct ls_view *b);
 
 /* Runs call (outputs have memory, which receives the reference's result) on "ref" and on "cpu" with each instruction
- * set this processor has, with 1 and 2 threads; fails the test, naming `what`, where status or bits differ. Returns the
- * reference's status. */
+ * set this processor has, with one thread and with several; fails the test, naming `what`, where status, bits or (asked
+ * without data) scratch differ. Returns the reference's status. */
 enum ls_status lst_compare(struct ls_op_call *call, const char *what);
+/* Runs call on "ref" alone; fails the test where that fails. */
+void lst_run_ref(struct ls_op_call *call);
 
 /* Runs fn for each fast device and its name. */
 void lst_each_device(void (*fn)(struct ls_device *device, const char *name, void *state), void *state);

@@ -5,6 +5,7 @@
  */
 #include "core/base/alloc.h"
 #include "core/device/device.h"
+#include "tests/support/kernels.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -13,7 +14,7 @@
 
 #define MAX_IN 5
 
-/* ---- random numbers, values and devices ---- */
+/* ---- random numbers and values ---- */
 
 static uint64_t draw(uint64_t *state)
 {
@@ -71,39 +72,6 @@ static void fill(const struct ls_view *view, uint64_t *state, enum values values
 {
     for (int64_t i = 0; i < ls_shape_count(&view->shape); i++) {
         ((float *)view->data)[i] = draw_value(state, values);
-    }
-}
-
-/* NULL where this processor lacks the instruction set. */
-static struct ls_device *open_device(const char *name, const char *isa, int threads)
-{
-    struct ls_device *device = NULL;
-    struct ls_device_options options = {.threads = threads, .isa = isa};
-    struct ls_error err = LS_ERROR_INIT;
-    enum ls_status status = ls_device_open(name, &options, &device, &err);
-    cr_assert(status == LS_OK || status == LS_EUNSUPPORTED, "%s", err.message);
-    return status == LS_OK ? device : NULL;
-}
-
-static void run(struct ls_device *device, struct ls_op_call *call)
-{
-    struct ls_error err = LS_ERROR_INIT;
-    size_t bytes = ls_device_workspace(device, call);
-    call->workspace = bytes > 0 ? ls_alloc_aligned(bytes) : NULL;
-    cr_assert(bytes == 0 || call->workspace != NULL);
-    if (bytes > 0) {
-        memset(call->workspace, 0xff, bytes); /* NaN: nothing may lean on zeros there */
-    }
-    cr_assert(ls_device_run(device, call, &err) == LS_OK, "%s", err.message);
-    ls_free(call->workspace);
-    call->workspace = NULL;
-}
-
-static void make_canonical(const struct ls_view *view)
-{
-    for (int64_t i = 0; i < ls_shape_count(&view->shape); i++) {
-        float *x = (float *)view->data + i;
-        *x = isnan(*x) ? NAN : *x;
     }
 }
 
@@ -193,53 +161,12 @@ static struct ls_op_call wgrad_call(const struct conv *c, struct ls_view in[MAX_
 
 /* ---- equality with the reference ---- */
 
-struct devices {
-    struct ls_device *ref;
-    struct ls_device *fast[4];
-};
-
-static struct devices open_devices(void)
+static void check_same(struct ls_op_call *call, const char *what)
 {
-    return (struct devices){.ref = open_device("ref", NULL, 1),
-                            .fast = {open_device("cpu", "avx2", 1), open_device("cpu", "avx2", 3),
-                                     open_device("cpu", "avx512", 1), open_device("cpu", "avx512", 2)}};
+    cr_assert_eq(lst_compare(call, what), LS_OK);
 }
 
-static void close_devices(struct devices *d)
-{
-    ls_device_close(d->ref);
-    for (int i = 0; i < 4; i++) {
-        ls_device_close(d->fast[i]);
-    }
-}
-
-static void check_same(struct devices *d, struct ls_op_call *call, const char *what)
-{
-    const struct ls_view *out = call->out;
-    size_t bytes = ls_view_bytes(out);
-    float *expected = ls_alloc_aligned(bytes + 64);
-    run(d->ref, call);
-    make_canonical(out);
-    memcpy(expected, out->data, bytes);
-    for (int i = 0; i < 4; i++) {
-        if (d->fast[i] == NULL) {
-            continue;
-        }
-        memset(out->data, 0xff, bytes);
-        run(d->fast[i], call);
-        make_canonical(out);
-        int64_t at = 0;
-        while (at < (int64_t)(bytes / 4) && memcmp(&expected[at], (float *)out->data + at, 4) == 0) {
-            at++;
-        }
-        cr_assert(at == (int64_t)(bytes / 4), "%s on %s with %d threads differs at %lld: %a, not %a", what,
-                  ls_device_name(d->fast[i]), ls_device_threads(d->fast[i]), (long long)at,
-                  (double)((float *)out->data)[at], (double)expected[at]);
-    }
-    ls_free(expected);
-}
-
-static void check_conv(struct devices *d, struct conv *c, uint64_t *state)
+static void check_conv(struct conv *c, uint64_t *state)
 {
     struct ls_view in[MAX_IN];
     struct ls_op_call call;
@@ -253,15 +180,15 @@ static void check_conv(struct devices *d, struct conv *c, uint64_t *state)
              a->pad_end[1], c->shards.count);
     c->attrs.conv2d.activation = draw(state) % 2 ? LS_ACTIVATION_RELU : LS_ACTIVATION_NONE;
     call = forward_call(c, in, draw(state) % 2);
-    check_same(d, &call, what);
+    check_same(&call, what);
     call = xgrad_call(c, in);
-    check_same(d, &call, what);
+    check_same(&call, what);
     call = wgrad_call(c, in);
-    check_same(d, &call, what);
+    check_same(&call, what);
 }
 
 /* Sums per shard, continued from given ones, over two pairs. */
-static void check_wgrad_sums(struct devices *d, struct conv *c, uint64_t *state, enum values values)
+static void check_wgrad_sums(struct conv *c, uint64_t *state, enum values values)
 {
     int shards = c->shards.count;
     const int64_t *w = c->w.shape.dim;
@@ -278,16 +205,16 @@ static void check_wgrad_sums(struct devices *d, struct conv *c, uint64_t *state,
     c->attrs.conv2d.batch.accumulate = true;
     c->attrs.conv2d.batch.per_shard = true;
     call.out = &out;
-    check_same(d, &call, "sums of shards, continued");
+    check_same(&call, "sums of shards, continued");
     c->attrs.conv2d.batch.per_shard = false;
     call.out = &c->dw;
-    check_same(d, &call, "tree of sums, continued");
+    check_same(&call, "tree of sums, continued");
     c->attrs.conv2d.batch.accumulate = false;
     ls_free(acc.data);
     ls_free(out.data);
 }
 
-static void check_random(struct devices *d, uint64_t *state, enum values values, int64_t channels)
+static void check_random(uint64_t *state, enum values values, int64_t channels)
 {
     struct ls_conv2d_attrs a = {0};
     int64_t dims[5] = {draw_range(state, 1, 6), 0, 0, draw_range(state, 1, channels), draw_range(state, 1, channels)};
@@ -305,42 +232,36 @@ static void check_random(struct devices *d, uint64_t *state, enum values values,
     struct conv c = conv_create(&a, dims, state, values);
     int total = 1 << draw_range(state, 0, 4);
     c.shards = ls_shards_of(dims[0], total, 0, total);
-    check_conv(d, &c, state);
-    check_wgrad_sums(d, &c, state, values);
+    check_conv(&c, state);
+    check_wgrad_sums(&c, state, values);
     conv_destroy(&c);
 }
 
 /* Random shapes, strides, dilations, paddings and shards of plain numbers give the reference's bits. */
 Test(conv, equals_reference_on_random_shapes)
 {
-    struct devices d = open_devices();
     uint64_t state = 0x9e3779b97f4a7c15ULL;
     for (int i = 0; i < 150; i++) {
-        check_random(&d, &state, PLAIN, i % 3 == 0 ? 40 : 9);
+        check_random(&state, PLAIN, i % 3 == 0 ? 40 : 9);
     }
-    close_devices(&d);
 }
 
 /* Denormals, zeros of both signs and values whose products underflow give the reference's bits. */
 Test(conv, equals_reference_on_denormals)
 {
-    struct devices d = open_devices();
     uint64_t state = 0xd1b54a32d192ed03ULL;
     for (int i = 0; i < 100; i++) {
-        check_random(&d, &state, DENORMAL, 20);
+        check_random(&state, DENORMAL, 20);
     }
-    close_devices(&d);
 }
 
 /* Infinities and NaN, in any operand and beside padding, give the reference's bits. */
 Test(conv, equals_reference_on_infinities_and_nan)
 {
-    struct devices d = open_devices();
     uint64_t state = 0x2545f4914f6cdd1dULL;
     for (int i = 0; i < 150; i++) {
-        check_random(&d, &state, WILD, i % 4 == 0 ? 30 : 6);
+        check_random(&state, WILD, i % 4 == 0 ? 30 : 6);
     }
-    close_devices(&d);
 }
 
 /* Shapes of real models: several blocks of 256 terms and positions, full and partial tiles, strides, dilation. */
@@ -368,15 +289,13 @@ Test(conv, equals_reference_on_model_shapes)
          1},
         {{2, 9, 9, 40, 270}, {.kernel = {3, 3}, .stride = {3, 2}, .dilation = {1, 1}}, 2},
     };
-    struct devices d = open_devices();
     uint64_t state = 77;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct conv c = conv_create(&cases[i].attrs, cases[i].dims, &state, PLAIN);
         c.shards = ls_shards_of(cases[i].dims[0], cases[i].shards, 0, cases[i].shards);
-        check_conv(&d, &c, &state);
+        check_conv(&c, &state);
         conv_destroy(&c);
     }
-    close_devices(&d);
 }
 
 /* ---- what the reference means ---- */
@@ -393,24 +312,22 @@ static double dot(const struct ls_view *a, const struct ls_view *b)
 /* A convolution is linear in x and in w: both gradients must be its adjoints, in f64 up to rounding. */
 Test(conv, gradients_are_adjoints)
 {
-    struct ls_device *ref = open_device("ref", NULL, 1);
     struct ls_conv2d_attrs a = {
         .kernel = {3, 2}, .stride = {2, 1}, .dilation = {1, 2}, .pad_begin = {1, 0}, .pad_end = {0, 2}};
     uint64_t state = 5;
     struct conv c = conv_create(&a, (int64_t[]){3, 9, 8, 5, 7}, &state, PLAIN);
     struct ls_view in[MAX_IN];
     struct ls_op_call call = forward_call(&c, in, false);
-    run(ref, &call);
+    lst_run_ref(&call);
     call = xgrad_call(&c, in);
-    run(ref, &call);
+    lst_run_ref(&call);
     call = wgrad_call(&c, in);
-    run(ref, &call);
+    lst_run_ref(&call);
     double expected = dot(&c.y, &c.dy);
     cr_assert(fabs(expected) > 1e-3);
     cr_assert(fabs(dot(&c.x, &c.dx) - expected) < 1e-4, "%g", dot(&c.x, &c.dx) - expected);
     cr_assert(fabs(dot(&c.w, &c.dw) - expected) < 1e-4, "%g", dot(&c.w, &c.dw) - expected);
     conv_destroy(&c);
-    ls_device_close(ref);
 }
 
 static void widen(struct ls_view *view)
@@ -438,7 +355,6 @@ static double dot_f64(const struct ls_view *a, const struct ls_view *b)
 /* The same holds in f64 to f64's rounding, on a fast device too, which leaves f64 to the reference. */
 Test(conv, gradients_are_adjoints_in_f64)
 {
-    struct ls_device *device = open_device("cpu", NULL, 2);
     struct ls_conv2d_attrs a = {
         .kernel = {2, 3}, .stride = {1, 2}, .dilation = {2, 1}, .pad_begin = {1, 1}, .pad_end = {0, 1}};
     uint64_t state = 10;
@@ -450,23 +366,21 @@ Test(conv, gradients_are_adjoints_in_f64)
     }
     c.shards = ls_shards_of(3, 2, 0, 2);
     struct ls_op_call call = forward_call(&c, in, false);
-    run(device, &call);
+    check_same(&call, "f64");
     call = xgrad_call(&c, in);
-    run(device, &call);
+    check_same(&call, "f64");
     call = wgrad_call(&c, in);
-    run(device, &call);
+    check_same(&call, "f64");
     double expected = dot_f64(&c.y, &c.dy);
     cr_assert(fabs(expected) > 1e-3);
     cr_assert(fabs(dot_f64(&c.x, &c.dx) - expected) < 1e-11);
     cr_assert(fabs(dot_f64(&c.w, &c.dw) - expected) < 1e-11);
     conv_destroy(&c);
-    ls_device_close(device);
 }
 
 /* Terms are added in blocks of 256: 1 followed by 300 halves of its last bit keeps only what a block gathers. */
 Test(conv, terms_are_added_in_blocks_of_256)
 {
-    struct ls_device *ref = open_device("ref", NULL, 1);
     struct ls_conv2d_attrs a = {.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
     uint64_t state = 6;
     struct conv c = conv_create(&a, (int64_t[]){1, 1, 1, 301, 1}, &state, PLAIN);
@@ -476,45 +390,39 @@ Test(conv, terms_are_added_in_blocks_of_256)
         ((float *)c.x.data)[i] = 1.0f;
         ((float *)c.w.data)[i] = i == 0 ? 1.0f : 0x1p-24f;
     }
-    run(ref, &call);
+    lst_run_ref(&call);
     cr_assert_eq(((float *)c.y.data)[0], 1.0f + 45.0f * 0x1p-24f - 0x1p-24f, "%a", (double)((float *)c.y.data)[0]);
     conv_destroy(&c);
-    ls_device_close(ref);
 }
 
 /* Strides far beyond the image leave one position, and cost no more than the image has. */
 Test(conv, far_strides)
 {
-    struct devices d = open_devices();
     struct ls_conv2d_attrs a = {.kernel = {2, 3}, .stride = {1 << 16, 1 << 16}, .dilation = {1, 1}, .pad_end = {1, 1}};
     uint64_t state = 10;
     struct conv c = conv_create(&a, (int64_t[]){2, 5, 6, 3, 4}, &state, PLAIN);
-    check_conv(&d, &c, &state);
+    check_conv(&c, &state);
     conv_destroy(&c);
-    close_devices(&d);
 }
 
 /* A tap in the padding is skipped, not multiplied: an infinite weight there does no harm. */
 Test(conv, padding_is_not_multiplied)
 {
-    struct devices d = open_devices();
     struct ls_conv2d_attrs a = {.kernel = {1, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad_begin = {0, 1}};
     uint64_t state = 7;
     struct conv c = conv_create(&a, (int64_t[]){1, 1, 4, 1, 1}, &state, PLAIN);
     struct ls_view in[MAX_IN];
     struct ls_op_call call = forward_call(&c, in, false);
     ((float *)c.w.data)[0] = INFINITY;
-    check_same(&d, &call, "an infinite weight");
+    check_same(&call, "an infinite weight");
     cr_assert(isfinite(((float *)c.y.data)[0]));
     cr_assert(!isfinite(((float *)c.y.data)[1]));
     conv_destroy(&c);
-    close_devices(&d);
 }
 
 /* One call over shards 0..7 equals the tree over the sums of eight calls of one shard. */
 Test(conv, wgrad_of_a_range_is_the_tree_over_its_shards)
 {
-    struct devices d = open_devices();
     struct ls_conv2d_attrs a = {.kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}};
     uint64_t state = 8;
     struct conv c = conv_create(&a, (int64_t[]){13, 7, 7, 4, 5}, &state, PLAIN);
@@ -529,7 +437,7 @@ Test(conv, wgrad_of_a_range_is_the_tree_over_its_shards)
         in[0].data = (float *)c.x.data + begin * 49 * 4;
         in[1].data = (float *)c.dy.data + begin * 25 * 5;
         in[0].shape.dim[0] = in[1].shape.dim[0] = count;
-        run(d.ref, &call);
+        lst_run_ref(&call);
         memcpy(sums[v], c.dw.data, sizeof sums[v]);
     }
     for (int i = 0; i < 180; i++) {
@@ -538,16 +446,14 @@ Test(conv, wgrad_of_a_range_is_the_tree_over_its_shards)
     }
     c.shards = ls_shards_of(13, 8, 0, 8);
     call = wgrad_call(&c, in);
-    check_same(&d, &call, "eight shards");
+    check_same(&call, "eight shards");
     cr_assert(memcmp(whole, c.dw.data, sizeof whole) == 0);
     conv_destroy(&c);
-    close_devices(&d);
 }
 
 /* Two pairs in one call give the bits of two calls, the second continuing the sums of the first. */
 Test(conv, wgrad_continues_sums)
 {
-    struct devices d = open_devices();
     struct ls_conv2d_attrs a = {.kernel = {2, 2}, .stride = {1, 1}, .dilation = {1, 1}, .batch.per_shard = true};
     uint64_t state = 9;
     struct conv c = conv_create(&a, (int64_t[]){3, 6, 6, 3, 4}, &state, PLAIN);
@@ -556,20 +462,19 @@ Test(conv, wgrad_continues_sums)
     struct ls_view in[MAX_IN];
     struct ls_op_call call = wgrad_call(&c, in);
     call.out = &first;
-    run(d.ref, &call);
+    lst_run_ref(&call);
     memcpy(in, (struct ls_view[]){first, e.x, e.dy}, 3 * sizeof in[0]);
     call.in_count = 3;
     call.out = &e.dw;
     c.attrs.conv2d.batch.accumulate = true;
-    check_same(&d, &call, "continued");
+    check_same(&call, "continued");
     c.attrs.conv2d.batch.accumulate = false;
     memcpy(in, (struct ls_view[]){c.x, c.dy, e.x, e.dy}, 4 * sizeof in[0]);
     call.in_count = 4;
     call.out = &c.dw;
-    check_same(&d, &call, "two pairs");
+    check_same(&call, "two pairs");
     cr_assert(memcmp(c.dw.data, e.dw.data, ls_view_bytes(&c.dw)) == 0);
     ls_free(first.data);
     conv_destroy(&e);
     conv_destroy(&c);
-    close_devices(&d);
 }
