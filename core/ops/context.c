@@ -121,7 +121,7 @@ enum ls_status ls_value_input(struct ls_context *context, int index, enum ls_dty
                               enum ls_distribution distribution, int64_t rows_per_sample, void *data,
                               struct ls_value **value, struct ls_error *err)
 {
-    const struct ls_shards *shards = &context->options.shards;
+    int64_t samples = context->options.shards.offset[context->options.shards.count], rows;
     struct ls_value_info info = {.kind = LS_VALUE_INPUT,
                                  .index = index,
                                  .dtype = dtype,
@@ -132,12 +132,12 @@ enum ls_status ls_value_input(struct ls_context *context, int index, enum ls_dty
     if (distribution == LS_PARTIAL)
         return ls_error_set(err, LS_EINVAL, "input %d: a partial sum cannot enter a context", index);
     if (distribution == LS_PER_SAMPLE &&
-        (shape->rank < 1 || rows_per_sample < 1 || shape->dim[0] != rows_per_sample * shards->offset[shards->count])) {
+        (shape->rank < 1 || rows_per_sample < 1 || __builtin_mul_overflow(rows_per_sample, samples, &rows) ||
+         shape->dim[0] != rows)) {
         char text[128];
 
         return ls_error_set(err, LS_EINVAL, "input %d: shape %s is not %lld rows for each of the call's %lld samples",
-                            index, ls_shape_text(shape, text), (long long)rows_per_sample,
-                            (long long)shards->offset[shards->count]);
+                            index, ls_shape_text(shape, text), (long long)rows_per_sample, (long long)samples);
     }
     return enter(context, &info, data, value, err);
 }

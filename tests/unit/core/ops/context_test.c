@@ -120,6 +120,10 @@ Test(context, entering)
     cr_assert_eq(ls_value_input(f.context, 3, LS_F32, &LS_SHAPE(5, 2), LS_PER_SAMPLE, 1, &number, &value, &f.err),
                  LS_EINVAL);
     cr_assert(strstr(f.err.message, "input 3") != NULL, "%s", f.err.message);
+    /* 2^62 + 1 rows for each of 4 samples are not 4 rows */
+    cr_assert_eq(ls_value_input(f.context, 0, LS_F32, &LS_SHAPE(4, 2), LS_PER_SAMPLE, (INT64_C(1) << 62) + 1, &number,
+                                &value, &f.err),
+                 LS_EINVAL);
     cr_assert_eq(ls_value_input(f.context, 0, LS_F32, &LS_SHAPE(2), LS_PARTIAL, 0, &number, &value, &f.err), LS_EINVAL);
     cr_assert_eq(ls_value_variable(f.context, 0, LS_F32, &LS_SHAPE(2), NULL, &value, &f.err), LS_EINVAL);
     finish(&f);
