@@ -56,7 +56,8 @@ enum ls_status lsi_manifest_check_tensors(struct lsi_manifest *manifest, struct 
 {
     int at = 0;
 
-    qsort(manifest->pieces, (size_t)manifest->piece_count, sizeof *manifest->pieces, compare_pieces);
+    if (manifest->piece_count > 0)
+        qsort(manifest->pieces, (size_t)manifest->piece_count, sizeof *manifest->pieces, compare_pieces);
     for (int t = 0; t < manifest->tensor_count; t++) {
         const struct ls_ckpt_tensor *tensor = &manifest->tensors[t];
         size_t size = ls_dtype_size(tensor->dtype);

@@ -48,6 +48,19 @@ static void expect_replaced(const char *from, const char *to, enum ls_status sta
     ls_free(body);
 }
 
+/* A state without tensors is a state. */
+Test(manifest, no_tensors)
+{
+    static const char body[] = "\"format\":\"lockstep-checkpoint\",\"version\":1,\"features\":[],\"step\":5,"
+                               "\"generation\":1,\"meta\":{},\"parts\":[" PART "],\"tensors\":[]";
+    struct ls_error err = LS_ERROR_INIT;
+    struct lsi_manifest manifest = {0};
+
+    cr_assert_eq(parse(body, &manifest, &err), LS_OK, "%s", err.message);
+    cr_assert(manifest.tensor_count == 0 && manifest.piece_count == 0);
+    lsi_manifest_deinit(&manifest);
+}
+
 /* The text that the other tests change is accepted as it is. */
 Test(manifest, good)
 {
