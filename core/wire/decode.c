@@ -49,7 +49,7 @@ static bool copy_name(char *to, size_t size, const char *from)
     return strspn(from, allowed) == strlen(from) && ls_str_into(to, size, from);
 }
 
-/* A path: absolute or empty, nothing unprintable. */
+/* A path: nothing unprintable. */
 static bool copy_path(char *to, size_t size, const char *from)
 {
     for (const char *c = from; *c != '\0'; c++) {
