@@ -126,6 +126,13 @@ static enum ls_status predict(const struct ls_job *job, const char *directory, c
     return status;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), ending = strlen(end);
+
+    return length >= ending && strcmp(text + length - ending, end) == 0;
+}
+
 static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
 {
     struct ls_job_options o = {.max_steps = 0};
@@ -151,7 +158,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 
         data.labels = NULL;
         if (input != NULL) {
-            bool npy = format != NULL ? strcmp(format, "npy") == 0 : strstr(input, ".npy") != NULL;
+            bool npy = format != NULL ? strcmp(format, "npy") == 0 : ends_with(input, ".npy");
 
             (void)snprintf(copy[0], sizeof copy[0], "%s", npy ? "npy" : format != NULL ? format : "idx");
             (void)snprintf(copy[1], sizeof copy[1], "%s", input);

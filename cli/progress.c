@@ -42,9 +42,10 @@ static void print_time_left(const struct ls_progress_view *view, const struct ls
 
 static void draw_bar(const struct ls_progress_view *view, int64_t in_epoch)
 {
-    int full = view->steps_per_epoch > 0 ? (int)(in_epoch * BAR_WIDTH / view->steps_per_epoch) : BAR_WIDTH;
+    int64_t full = view->steps_per_epoch > 0 ? in_epoch * BAR_WIDTH / view->steps_per_epoch : BAR_WIDTH;
     char bar[BAR_WIDTH + 1];
 
+    full = full < 0 ? 0 : full > BAR_WIDTH ? BAR_WIDTH : full; /* the report is a worker's word */
     memset(bar, '.', BAR_WIDTH);
     memset(bar, '=', (size_t)full);
     bar[BAR_WIDTH] = '\0';
