@@ -55,6 +55,9 @@ enum ls_status ls_ckpt_commit(const char *directory, const struct ls_ckpt_meta *
                               const struct ls_ckpt_tensor *tensors, int tensor_count, const struct ls_ckpt_part *parts,
                               int part_count, int keep, struct ls_error *err);
 
+/* Removes what ranks wrote for a step that will not be committed, so that a full disk is not kept full. */
+void ls_ckpt_abandon(const char *directory, uint64_t step);
+
 struct ls_ckpt;
 /* Opens the newest checkpoint under directory that verifies (or the one that `directory` itself is). LS_ENOENT: there
  * is none. LS_ECORRUPT: there are some and none verifies; the message names what is wrong with the newest.

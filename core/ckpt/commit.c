@@ -200,6 +200,15 @@ static void prune(const char *directory, uint64_t newest, int keep)
         ls_log(LS_LOG_WARN, "checkpoint.prune", "an old checkpoint could not be removed: %s", err.message);
 }
 
+void ls_ckpt_abandon(const char *directory, uint64_t step)
+{
+    char *partial = lsi_ckpt_step_path(directory, step, ".partial");
+
+    if (partial != NULL)
+        (void)ls_fs_remove(partial, NULL);
+    ls_free(partial);
+}
+
 enum ls_status ls_ckpt_commit(const char *directory, const struct ls_ckpt_meta *meta,
                               const struct ls_ckpt_tensor *tensors, int tensor_count, const struct ls_ckpt_part *parts,
                               int part_count, int keep, struct ls_error *err)
@@ -223,9 +232,8 @@ enum ls_status ls_ckpt_commit(const char *directory, const struct ls_ckpt_meta *
         prune(directory, meta->step, keep < 2 ? 2 : keep);
     else
         (void)ls_error_wrap(err, "the checkpoint of step %" PRIu64 " could not be committed", meta->step);
-    /* Nothing of a failed attempt stays, so that a full disk is not made fuller. */
     if (status != LS_OK)
-        (void)ls_fs_remove(partial, NULL);
+        ls_ckpt_abandon(directory, meta->step);
     lsi_manifest_deinit(&manifest);
     ls_free(partial);
     return status;

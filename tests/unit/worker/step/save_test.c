@@ -34,6 +34,7 @@ Test(save, a_rank_cannot_write, .init = make, .fini = discard)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", RUN);
     char *blocked = ls_str_format("%s/step-0.partial/part-00001-of-00002.safetensors/x", job->checkpoint_directory);
+    char *partial = ls_path_join(job->checkpoint_directory, "step-0.partial");
     struct lst_step_ranks ranks;
     struct ls_ckpt *ckpt = NULL;
 
@@ -44,6 +45,8 @@ Test(save, a_rank_cannot_write, .init = make, .fini = discard)
     cr_expect_neq(strstr(ranks.err[0].message, "rank 1"), NULL, "%s", ranks.err[0].message);
     cr_expect_str_eq(ranks.err[0].message, ranks.err[1].message);
     cr_expect_eq(ls_ckpt_open(job->checkpoint_directory, &ckpt, NULL, NULL), LS_ENOENT);
+    cr_expect_not(ls_fs_exists(partial), "rank 0's part goes with all else");
+    ls_free(partial);
     ls_free(blocked);
     ls_job_destroy(job);
 }
