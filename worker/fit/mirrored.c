@@ -30,6 +30,7 @@ struct mirrored {
     char directory[64], rendezvous[96];
     struct lsi_mirrored_member *replicas;
     pthread_mutex_t mutex;
+    _Atomic bool failed;   /* nobody forms a group any more */
     enum ls_status status; /* of the replica that failed first */
     struct ls_error err;
 };
@@ -47,6 +48,7 @@ static void fail(struct mirrored *run, enum ls_status status, const struct ls_er
     run->status = status;
     run->err = *err;
     run->err.status = status;
+    run->failed = true;
     for (int r = 0; r < run->world; r++)
         if (run->replicas[r].group != NULL)
             ls_group_abort(run->replicas[r].group, err->message);
@@ -121,6 +123,7 @@ static enum ls_status prepare(struct mirrored *run, struct ls_error *err)
     run->options.members = run->members;
     run->options.world = run->world;
     run->options.generation = 1;
+    run->options.abandon = &run->failed;
     if (run->world == 1)
         return LS_OK;
     if (ls_random_bytes(run->options.secret, sizeof run->options.secret) != LS_OK)
@@ -149,7 +152,6 @@ static void run_members(struct mirrored *run)
         struct ls_error err = LS_ERROR_INIT;
 
         (void)ls_error_set(&err, LS_ENOMEM, "cannot start a thread for each of %d replicas", run->world);
-        /* Those that started cannot form the group; a shorter wait than their deadline is not needed to be correct. */
         (void)pthread_mutex_lock(&run->mutex);
         fail(run, LS_ENOMEM, &err);
         (void)pthread_mutex_unlock(&run->mutex);

@@ -19,7 +19,8 @@ struct ls_exchange_options {
 };
 
 /* program: any program of the mode (all have the same reduces). Collective: every member calls it in the same order
- * with the same leaves and one_by_one. group and device are borrowed. Returned; ends with ls_exchange_destroy (before the group). */
+ * with the same leaves and one_by_one. group and device are borrowed. Returned; ends with ls_exchange_destroy, after
+ * the group's end where operations may still use its memory. */
 enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_group *group, struct ls_device *device,
                                   const struct ls_exchange_options *options, struct ls_exchange **exchange,
                                   struct ls_error *err);

@@ -40,7 +40,7 @@ static void report(const struct ls_replica *r, const struct ls_sums *sums, bool 
     r->hooks.report(r->hooks.state, &said);
 }
 
-static void tell_phase(const struct ls_replica *r, enum ls_phase phase)
+void ls_replica_tell_phase(const struct ls_replica *r, enum ls_phase phase)
 {
     if (r->hooks.phase != NULL)
         r->hooks.phase(r->hooks.state, r->progress.step, phase);
@@ -50,7 +50,7 @@ static enum ls_status save(struct ls_replica *r, struct ls_error *err)
 {
     enum ls_status status;
 
-    tell_phase(r, LS_PHASE_CHECKPOINT);
+    ls_replica_tell_phase(r, LS_PHASE_CHECKPOINT);
     status = ls_replica_save(r, err);
     if (status == LS_OK && r->hooks.checkpoint != NULL)
         r->hooks.checkpoint(r->hooks.state, r->progress.step, r->trainer->job->checkpoint_directory);
@@ -85,7 +85,7 @@ enum ls_status ls_replica_step(struct ls_replica *r, struct ls_error *err)
     status = ls_replica_evaluate(r, LS_STEP_TRAIN, epoch, step_in_epoch, &schedule, err);
     if (status != LS_OK)
         return status;
-    tell_phase(r, LS_PHASE_REDUCING);
+    ls_replica_tell_phase(r, LS_PHASE_REDUCING);
     status = ls_replica_update(r, schedule, &made, err);
     if (status == LS_OK)
         status = ls_replica_vote(r, schedule, &r->progress.epoch, err);
@@ -193,7 +193,7 @@ enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
         status = save(r, err);
     else if (status == LS_OK)
         status = ls_replica_agree(r, err);
-    tell_phase(r, LS_PHASE_IDLE);
+    ls_replica_tell_phase(r, LS_PHASE_IDLE);
     if (status == LS_EINTERRUPTED) { /* the group's word for an abort; here it would say that all is saved */
         status = LS_EPEER;
         if (err != NULL)

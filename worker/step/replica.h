@@ -96,6 +96,8 @@ enum ls_status ls_replica_agree(struct ls_replica *replica, struct ls_error *err
  * evaluate (TRAIN), update, vote into &progress.epoch, commit; ls_replica_step is those four. */
 void ls_replica_commit(struct ls_replica *replica, uint64_t fingerprint);
 enum ls_status ls_replica_step(struct ls_replica *replica, struct ls_error *err);
+/* Tells the phase hook, where there is one. */
+void ls_replica_tell_phase(const struct ls_replica *replica, enum ls_phase phase);
 /* Epoch of the step that is next, and that step's place in it. */
 void ls_replica_position(const struct ls_replica *replica, uint64_t *epoch, int64_t *step_in_epoch);
 /* Where a whole epoch is done: validation, and its sums become the last ones. Otherwise nothing; nor where all ranks

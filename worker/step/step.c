@@ -5,12 +5,6 @@
  */
 #include "worker/step/replica.h"
 
-static void tell_phase(const struct ls_replica *replica, enum ls_phase phase)
-{
-    if (replica->hooks.phase != NULL)
-        replica->hooks.phase(replica->hooks.state, replica->progress.step, phase);
-}
-
 static const struct ls_dataset *dataset_of(const struct ls_replica *replica, enum ls_step_mode mode)
 {
     return mode == LS_STEP_TRAIN ? replica->trainer->train : replica->trainer->validation;
@@ -113,9 +107,9 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
         .seed = replica->trainer->job->seed, .step = replica->progress.step, .training = mode == LS_STEP_TRAIN};
     float loss_seed = 1.0f / (float)(n * ls_train_loss_values(&replica->trainer->spec));
 
-    tell_phase(replica, LS_PHASE_LOADING);
+    ls_replica_tell_phase(replica, LS_PHASE_LOADING);
     gather(replica, chosen, epoch, step_in_epoch * replica->trainer->job->batch_size);
-    tell_phase(replica, LS_PHASE_COMPUTING);
+    ls_replica_tell_phase(replica, LS_PHASE_COMPUTING);
     for (int i = 0; i < replica->state->variable_count; i++)
         replica->variables[i] = ls_state_data(replica->state, i);
     ls_exchange_begin(replica->exchange[mode], &chosen->plan.layout);
