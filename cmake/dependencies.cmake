@@ -12,7 +12,7 @@ function(ls_archive var)
       return()
     endif()
   endforeach()
-  message(FATAL_ERROR "Lockstep needs the library ${ARGV1}; scripts/install-deps.sh installs it.")
+  message(FATAL_ERROR "Lockstep needs the library ${ARGV1}; scripts/quickstart.sh installs it.")
 endfunction()
 
 ls_archive(LS_CRYPTO crypto)
