@@ -85,7 +85,7 @@ static enum ls_status compute(const struct ls_trainer *trainer, struct figures *
     for (int i = 0; i < ls_model_variable_count(trainer->model); i++)
         if (ls_model_variable(trainer->model, i)->role == LS_ROLE_TRAINABLE)
             f->parameters += ls_shape_count(&ls_model_variable(trainer->model, i)->shape);
-    f->state_bytes = 2 * ls_state_bytes(trainer->model, trainer->optimizer);
+    f->state_bytes = ls_state_bytes(trainer->model, trainer->optimizer);
     f->gradient_bytes = (size_t)f->parameters * sizeof(float) * (size_t)(most_leaves(&f->plan) + (f->plan.world > 1));
     f->data_bytes = ls_trainer_feature_bytes(trainer->train) * (size_t)count;
     if (f->plan.world > 1)
@@ -128,7 +128,7 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
     printf("largest share: %lld samples (%.3f of an even one)\n", (long long)f->plan.max_samples,
            (double)f->plan.max_samples * f->plan.active / (double)f->plan.batch_samples);
     printf("parameters: %lld\n", (long long)f->parameters);
-    printf("memory per replica: state, held twice %.1f MiB; gradients %.1f MiB; activations %.1f MiB\n",
+    printf("memory per replica: state %.1f MiB; gradients %.1f MiB; activations %.1f MiB\n",
            (double)f->state_bytes / 1048576, (double)f->gradient_bytes / 1048576,
            (double)f->activation_bytes / 1048576);
     printf("data per host: %.1f MiB\n", (double)f->data_bytes / 1048576);

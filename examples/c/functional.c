@@ -48,20 +48,17 @@ static enum ls_status loop(void *state, struct ls_replica *replica, struct ls_er
     (void)state;
     while (status == LS_OK && replica->progress.step < total) {
         const struct ls_schedule *schedule;
-        uint64_t epoch, fingerprint = 0;
+        uint64_t epoch;
         int64_t step;
 
         ls_replica_position(replica, &epoch, &step);
         /* Forward and backward over this replica's part of the batch; gradients are already on their way. */
         status = ls_replica_evaluate(replica, LS_STEP_TRAIN, epoch, step, &schedule, err);
-        /* Every gradient is waited for and the optimizer makes the next state beside the current one. */
-        if (status == LS_OK)
-            status = ls_replica_update(replica, schedule, &fingerprint, err);
-        /* All replicas say from which parameters they came; only then the next state is the current one. */
+        /* Gradients are waited for, and all replicas say from which parameters they came; only then the optimizer runs. */
         if (status == LS_OK)
             status = ls_replica_vote(replica, schedule, &replica->progress.epoch, err);
         if (status == LS_OK)
-            ls_replica_commit(replica, fingerprint);
+            ls_replica_commit(replica, schedule);
         if (status == LS_OK)
             status = ls_replica_end_epoch(replica, err);
     }

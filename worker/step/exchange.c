@@ -332,6 +332,15 @@ size_t ls_exchange_value_bytes(const struct ls_exchange *exchange, int reduce)
     return (size_t)e->count * ls_dtype_size(e->dtype);
 }
 
+enum ls_status ls_exchange_wait_all(struct ls_exchange *exchange, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < exchange->entry_count && status == LS_OK; i++)
+        status = ls_exchange_wait(exchange, i, err);
+    return status;
+}
+
 const void *const *ls_exchange_reduced(const struct ls_exchange *exchange)
 {
     return exchange->reduced;

@@ -46,6 +46,7 @@ int ls_exchange_count(const struct ls_exchange *exchange);
 size_t ls_exchange_value_bytes(const struct ls_exchange *exchange, int reduce);
 /* Waits until reduce's value is there. */
 enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct ls_error *err);
+enum ls_status ls_exchange_wait_all(struct ls_exchange *exchange, struct ls_error *err);
 /* Values by reduce: what ls_program_buffers.reduced takes. */
 const void *const *ls_exchange_reduced(const struct ls_exchange *exchange);
 /* Own partial of a small (f64 or i64 scalar) reduce in leaf `leaf`, as f64. */

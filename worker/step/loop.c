@@ -67,16 +67,9 @@ void ls_replica_position(const struct ls_replica *r, uint64_t *epoch, int64_t *s
     *step_in_epoch = (int64_t)(r->progress.step - *epoch * (uint64_t)r->trainer->steps_per_epoch);
 }
 
-void ls_replica_commit(struct ls_replica *r, uint64_t fingerprint)
-{
-    ls_state_flip(r->state);
-    r->fingerprint = fingerprint;
-    r->progress.step++;
-}
-
 enum ls_status ls_replica_step(struct ls_replica *r, struct ls_error *err)
 {
-    uint64_t epoch, made = 0, began = ls_clock_now_ns();
+    uint64_t epoch, began = ls_clock_now_ns();
     int64_t step_in_epoch;
     const struct ls_schedule *schedule;
     enum ls_status status;
@@ -86,12 +79,10 @@ enum ls_status ls_replica_step(struct ls_replica *r, struct ls_error *err)
     if (status != LS_OK)
         return status;
     ls_replica_tell_phase(r, LS_PHASE_REDUCING);
-    status = ls_replica_update(r, schedule, &made, err);
-    if (status == LS_OK)
-        status = ls_replica_vote(r, schedule, &r->progress.epoch, err);
+    status = ls_replica_vote(r, schedule, &r->progress.epoch, err);
     if (status != LS_OK)
         return status;
-    ls_replica_commit(r, made);
+    ls_replica_commit(r, schedule);
     if (r->first_step_s > 0) {
         r->busy_s += (double)(ls_clock_now_ns() - began) * 1e-9;
         r->busy_samples += schedule->batch_samples;

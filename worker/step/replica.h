@@ -83,18 +83,16 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
 /* eager.c: the same calls with run.execution: eager. The batch is gathered, the exchange begun. */
 enum ls_status ls_replica_run_eagerly(struct ls_replica *replica, const struct ls_schedule *schedule, float loss_seed,
                                       const struct ls_step_info *info, struct ls_error *err);
-/* update.c: waits for gradients and makes the next state; *fingerprint is of its parameters. */
-enum ls_status ls_replica_update(struct ls_replica *replica, const struct ls_schedule *schedule, uint64_t *fingerprint,
-                                 struct ls_error *err);
-/* vote.c: everyone's vote on the step; all equal is committed. Adds the batch's sums to *sums. */
+/* vote.c: waits for the gradients, then everyone votes on the step; all equal is committed. Adds the batch's sums to
+ * *sums. */
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,
                                struct ls_error *err);
 /* vote.c: between steps: all ranks stand at the same step with the same parameters, or LS_EDIVERGED. What the newest
  * step made is otherwise compared by the next one's vote only. */
 enum ls_status ls_replica_agree(struct ls_replica *replica, struct ls_error *err);
-/* loop.c: the voted step becomes the state; fingerprint is what ls_replica_update gave. A training step by hand is
- * evaluate (TRAIN), update, vote into &progress.epoch, commit; ls_replica_step is those four. */
-void ls_replica_commit(struct ls_replica *replica, uint64_t fingerprint);
+/* update.c: the voted step becomes the state: the optimizer runs, in place. A training step by hand is evaluate
+ * (TRAIN), vote into &progress.epoch, commit; ls_replica_step (loop.c) is those three. */
+void ls_replica_commit(struct ls_replica *replica, const struct ls_schedule *schedule);
 enum ls_status ls_replica_step(struct ls_replica *replica, struct ls_error *err);
 /* Tells the phase hook, where there is one. */
 void ls_replica_tell_phase(const struct ls_replica *replica, enum ls_phase phase);

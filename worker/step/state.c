@@ -15,14 +15,15 @@ static size_t aligned(size_t bytes)
     return (bytes + LS_ALIGNMENT - 1) & ~(size_t)(LS_ALIGNMENT - 1);
 }
 
+/* Trainable variables and their slots stand once (they change in place, after the commit); others twice. */
 static size_t variable_bytes(const struct ls_variable_info *info, int slot_count)
 {
     int64_t count = ls_shape_count(&info->shape);
     size_t bytes = aligned((size_t)count * ls_dtype_size(info->dtype));
 
-    if (info->role == LS_ROLE_TRAINABLE)
-        bytes += (size_t)slot_count * aligned((size_t)count * sizeof(float));
-    return bytes;
+    if (info->role != LS_ROLE_TRAINABLE)
+        return 2 * bytes;
+    return bytes + (size_t)slot_count * aligned((size_t)count * sizeof(float));
 }
 
 size_t ls_state_bytes(const struct ls_model *model, const struct ls_optimizer *optimizer)
@@ -34,6 +35,14 @@ size_t ls_state_bytes(const struct ls_model *model, const struct ls_optimizer *o
     return bytes;
 }
 
+static void *take(uint8_t **place, size_t bytes)
+{
+    void *taken = *place;
+
+    *place += aligned(bytes);
+    return taken;
+}
+
 static void lay_out(struct ls_state *state)
 {
     uint8_t *place = state->memory;
@@ -41,20 +50,20 @@ static void lay_out(struct ls_state *state)
 
     for (int i = 0; i < state->variable_count; i++) {
         struct ls_state_variable *v = &state->variables[i];
+        size_t bytes;
 
         v->info = ls_model_variable(state->model, i);
         v->count = ls_shape_count(&v->info->shape);
         v->first_chunk = chunk;
-        if (v->info->role == LS_ROLE_TRAINABLE)
-            chunk += (uint64_t)(v->count + LS_CKPT_CHUNK - 1) / LS_CKPT_CHUNK;
-        for (int copy = 0; copy < 2; copy++) {
-            v->data[copy] = place;
-            place += aligned((size_t)v->count * ls_dtype_size(v->info->dtype));
-            for (int s = 0; v->info->role == LS_ROLE_TRAINABLE && s < state->slot_count; s++) {
-                v->slots[s][copy] = (float *)(void *)place;
-                place += aligned((size_t)v->count * sizeof(float));
-            }
+        bytes = (size_t)v->count * ls_dtype_size(v->info->dtype);
+        v->data[0] = v->data[1] = take(&place, bytes);
+        if (v->info->role != LS_ROLE_TRAINABLE) {
+            v->data[1] = take(&place, bytes);
+            continue;
         }
+        chunk += (uint64_t)(v->count + LS_CKPT_CHUNK - 1) / LS_CKPT_CHUNK;
+        for (int s = 0; s < state->slot_count; s++)
+            v->slots[s] = take(&place, bytes);
     }
 }
 
@@ -106,7 +115,7 @@ enum ls_status ls_state_create(const struct ls_model *model, const struct ls_opt
     made->variable_count = ls_model_variable_count(model);
     made->slot_count = ls_optimizer_slot_count(optimizer);
     made->counter_count = ls_optimizer_counter_count(optimizer);
-    made->bytes = 2 * ls_state_bytes(model, optimizer);
+    made->bytes = ls_state_bytes(model, optimizer);
     made->variables = ls_alloc_zeroed((size_t)made->variable_count, sizeof *made->variables);
     made->memory = ls_alloc_aligned(made->bytes);
     if (made->variables == NULL || made->memory == NULL)
@@ -145,9 +154,8 @@ static void mirror(struct ls_state *state)
     for (int i = 0; i < state->variable_count; i++) {
         struct ls_state_variable *v = &state->variables[i];
 
-        memcpy(v->data[!now], v->data[now], (size_t)v->count * ls_dtype_size(v->info->dtype));
-        for (int s = 0; v->info->role == LS_ROLE_TRAINABLE && s < state->slot_count; s++)
-            memcpy(v->slots[s][!now], v->slots[s][now], (size_t)v->count * sizeof(float));
+        if (v->data[0] != v->data[1])
+            memcpy(v->data[!now], v->data[now], (size_t)v->count * ls_dtype_size(v->info->dtype));
     }
     memcpy(state->counters[!now], state->counters[now], sizeof state->counters[now]);
 }
@@ -213,7 +221,7 @@ void *ls_state_tensor_data(struct ls_state *state, int tensor)
         if (tensor == index)
             return v->data[now];
         if (tensor <= index + slots)
-            return v->slots[tensor - index - 1][now];
+            return v->slots[tensor - index - 1];
         index += 1 + slots;
     }
     return &state->counters[now][tensor - index];

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state of one replica, held twice: state t is kept until t + 1 is committed. Variables in model order, the
- * optimizer's slots beside each trainable one, its counters. Flipping makes the next state the current one.
+ * The state of one replica: variables in model order, the optimizer's slots beside each trainable one, its counters.
+ * State t is kept until the step is committed: what the step itself makes (moving statistics, counters) stands twice
+ * and flipping makes the next the current one; trainable variables and slots stand once, because the optimizer runs
+ * after the commit (docs/design/step.md).
  */
 #ifndef LOCKSTEP_WORKER_STEP_STATE_H
 #define LOCKSTEP_WORKER_STEP_STATE_H
@@ -14,8 +16,8 @@ struct ls_state_variable {
     const struct ls_variable_info *info; /* borrowed from the model */
     int64_t count;
     uint64_t first_chunk; /* number of its first chunk among all trainable chunks, for fingerprints */
-    void *data[2];        /* current and next, by ls_state.current */
-    float *slots[LS_MAX_SLOTS][2];
+    void *data[2];        /* current and next, by ls_state.current; the same memory for a trainable one */
+    float *slots[LS_MAX_SLOTS];
 };
 
 struct ls_state {
@@ -42,7 +44,7 @@ void ls_state_destroy(struct ls_state *state);
 /* Initial values by the model's initialisers, or from an .npz (path, nullable) whose members are named by variable
  * path with '/' kept; LS_EINVAL names a missing or ill-shaped member. */
 enum ls_status ls_state_initialize(struct ls_state *state, uint64_t seed, const char *npz, struct ls_error *err);
-/* Bytes of one copy of the state: what a replica holds twice. */
+/* Bytes that a replica holds. */
 size_t ls_state_bytes(const struct ls_model *model, const struct ls_optimizer *optimizer);
 
 void *ls_state_data(const struct ls_state *state, int variable); /* current */

@@ -177,6 +177,9 @@ enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_sched
     struct ls_tree_program tree;
     enum ls_status status;
 
+    status = ls_exchange_wait_all(replica->exchange[schedule->mode], err);
+    if (status != LS_OK)
+        return status;
     fill(replica, schedule, (void *)replica->votes);
     status = exchange_votes(replica, err);
     if (status != LS_OK)

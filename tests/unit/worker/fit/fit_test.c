@@ -127,17 +127,15 @@ static enum ls_status by_parts(void *state, struct ls_replica *replica, struct l
     (void)state;
     while (status == LS_OK && replica->progress.step < (uint64_t)replica->trainer->total_steps) {
         const struct ls_schedule *schedule;
-        uint64_t epoch, fingerprint = 0;
+        uint64_t epoch;
         int64_t step;
 
         ls_replica_position(replica, &epoch, &step);
         status = ls_replica_evaluate(replica, LS_STEP_TRAIN, epoch, step, &schedule, err);
         if (status == LS_OK)
-            status = ls_replica_update(replica, schedule, &fingerprint, err);
-        if (status == LS_OK)
             status = ls_replica_vote(replica, schedule, &replica->progress.epoch, err);
         if (status == LS_OK)
-            ls_replica_commit(replica, fingerprint);
+            ls_replica_commit(replica, schedule);
         if (status == LS_OK)
             status = ls_replica_end_epoch(replica, err);
     }
