@@ -16,6 +16,11 @@ static const char *const op_names[LS_OP_COUNT] = {
 #undef LS_OP_NAME
 };
 
+const char *lsi_device_op_name(enum ls_op op)
+{
+    return op_names[op];
+}
+
 static enum ls_status choose_isa(const char *wanted, const struct lsi_isa **isa, struct ls_error *err)
 {
     const char *name = wanted;
@@ -160,7 +165,7 @@ enum ls_status ls_device_run(struct ls_device *device, const struct ls_op_call *
 
     if (kernel == NULL)
         return ls_error_set(err, LS_EUNSUPPORTED, "the device %s has no kernel for the op %s with these operands",
-                            device->name, op_names[call->op]);
+                            device->name, lsi_device_op_name(call->op));
     lsi_float_mode_set();
     return kernel->run(device, call, err);
 }

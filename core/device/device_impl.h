@@ -32,6 +32,9 @@ struct lsi_sweeps {
                          int64_t end);
 };
 
+/* Name of an op by op_list.h, for sentences. Static memory. */
+const char *lsi_device_op_name(enum ls_op op);
+
 /* Plain C, the oracle: complete. Families fill their rows from their own file (ref/<family>.c). */
 const struct lsi_kernel *lsi_ref_kernels(void);
 const struct lsi_sweeps *lsi_ref_sweeps(void);

@@ -4,19 +4,13 @@
 
 #include <inttypes.h>
 
-static const char *const op_names[LS_OP_COUNT] = {
-#define OP_NAME(code, name, inputs, outputs) [code] = name,
-    LS_OP_LIST(OP_NAME)
-#undef OP_NAME
-};
-
 enum ls_status lsi_call_unsupported(const struct ls_op_call *call, struct ls_error *err)
 {
     const struct ls_view *view = call->in_count ? &call->in[0] : &call->out[0];
 
     return ls_error_set(err, LS_EUNSUPPORTED,
                         "operation %s does not take %s values to %s on this device; cast them to float32 first",
-                        op_names[call->op], ls_dtype_name(view->dtype), ls_dtype_name(call->out[0].dtype));
+                        lsi_device_op_name(call->op), ls_dtype_name(view->dtype), ls_dtype_name(call->out[0].dtype));
 }
 
 enum ls_status lsi_call_bad_label(const struct ls_op_call *call, int64_t rows, int64_t row, int64_t label,
