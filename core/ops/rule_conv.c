@@ -206,6 +206,8 @@ static enum ls_status check_avg_pool(const struct lsi_rule_call *call, struct ls
     if (status != LS_OK)
         return status;
     lsi_rule_like(call, 0, out);
+    if (out->info.shape.dim[1] < 1 || out->info.shape.dim[2] < 1)
+        return lsi_rule_fail(call, err, "an image without positions has no average");
     out->info.shape = LS_SHAPE(out->info.shape.dim[0], out->info.shape.dim[3]);
     return LS_OK;
 }

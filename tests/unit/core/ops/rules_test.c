@@ -123,7 +123,7 @@ Test(rules, wrong_operands)
     struct ls_op_attrs to_i32 = {.cast = {.dtype = LS_I32}}, rate = {.dropout = {.rate = 1.0f}};
     struct ls_op_attrs conv = {.conv2d = {.stride = {1, 1}, .dilation = {1, 1}, .kernel = {3, 3}, .x_size = {2, 2}}};
     struct ls_op_attrs pool = {.pool2d = {.size = {3, 3}, .stride = {1, 1}}};
-    struct ls_value *labels = lst_apply(f.context, LS_OP_CAST, &to_i32, &f.x, 1), *kernel = NULL;
+    struct ls_value *labels = lst_apply(f.context, LS_OP_CAST, &to_i32, &f.x, 1), *kernel = NULL, *flat = NULL;
 
     lst_ok(ls_value_variable(f.context, 3, LS_F32, &LS_SHAPE(3, 3, 4, 2), NULL, &kernel, &f.err), &f.err, "kernel");
     REFUSED(&f, LS_OP_EXP, NULL, f.x, f.x);
@@ -133,6 +133,9 @@ Test(rules, wrong_operands)
     REFUSED(&f, LS_OP_DENSE, NULL, f.x, f.w, f.b);
     REFUSED(&f, LS_OP_CONV2D, &conv, f.image, kernel);
     REFUSED(&f, LS_OP_MAX_POOL2D, &pool, f.image);
+    lst_ok(ls_value_input(f.context, 2, LS_F32, &LS_SHAPE(6, 0, 2, 4), LS_PER_SAMPLE, 1, NULL, &flat, &f.err), &f.err,
+           "flat");
+    REFUSED(&f, LS_OP_AVG_POOL_GLOBAL, NULL, flat);
     REFUSED(&f, LS_OP_SPARSE_SOFTMAX_XENT, NULL, f.x, labels);
     REFUSED(&f, LS_OP_DROPOUT, &rate, f.x);
     finish(&f);
