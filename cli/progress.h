@@ -10,6 +10,7 @@ struct ls_progress_view {
     int metric_count;
     int64_t steps_per_epoch, total_steps, epochs;
     bool quiet;
+    int columns; /* of the terminal; 0: ask it */
     /* the view's own */
     bool terminal, line_open;
     uint64_t shown_ns, began_ns, first_step;

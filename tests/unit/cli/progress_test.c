@@ -10,6 +10,7 @@
 
 static const char *const metrics[] = {"accuracy"};
 static char shown[4096];
+static int columns = 100;
 
 /* Runs reports through a view with 5 steps an epoch, 2 epochs, and keeps what stands on standard error. */
 static void show(const struct ls_step_report *reports, int count, bool quiet, bool terminal)
@@ -19,7 +20,8 @@ static void show(const struct ls_step_report *reports, int count, bool quiet, bo
                                     .steps_per_epoch = 5,
                                     .total_steps = 10,
                                     .epochs = 2,
-                                    .quiet = quiet};
+                                    .quiet = quiet,
+                                    .columns = columns};
     FILE *file = tmpfile();
     int before = dup(STDERR_FILENO);
     size_t length;
@@ -84,4 +86,24 @@ Test(progress, impossible_report)
     show(wrong, 2, false, true);
     cr_expect_neq(strstr(shown, "[........................]"), NULL, "%s", shown);
     cr_expect_neq(strstr(shown, "[========================]"), NULL, "%s", shown);
+}
+
+/* No drawn line is as long as the terminal is wide, for a line that wraps cannot be drawn over; the bar gives way. */
+Test(progress, narrow_terminal)
+{
+    static const int widths[] = {120, 80, 60, 20, 1};
+    struct ls_step_report reports[] = {at(4, false), at(5, false), at(5, true), at(10, false)};
+
+    reports[1].samples_per_s = reports[3].samples_per_s = 1234567;
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        columns = widths[w];
+        show(reports, 4, false, true);
+        for (char *line = strstr(shown, "\033[K"); line != NULL; line = strstr(line, "\033[K")) {
+            line += strlen("\033[K");
+            cr_expect_lt(strcspn(line, "\r\n"), (size_t)columns, "%d columns: %s", columns, shown);
+        }
+        cr_expect_eq(strchr(shown, '[') != NULL && strstr(shown, "[==") != NULL, columns >= 60, "%d columns: %s",
+                     columns, shown);
+    }
+    columns = 100;
 }
