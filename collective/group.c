@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/str.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,10 +21,8 @@ static const struct ls_provider_ops *find_provider(const char *name)
     return NULL;
 }
 
-static enum ls_status check_options(const char *provider, const struct ls_group_options *options, struct ls_error *err)
+static enum ls_status check_options(const struct ls_group_options *options, struct ls_error *err)
 {
-    if (find_provider(provider) == NULL)
-        return ls_error_set(err, LS_EUNSUPPORTED, "there is no transport '%s'", provider);
     if (options->world < 1 || options->world > LS_MAX_MEMBERS)
         return ls_error_set(err, LS_EINVAL, "a group of %d members: it must be 1 to %d", options->world,
                             LS_MAX_MEMBERS);
@@ -49,6 +48,7 @@ static void group_free(struct ls_group *group)
     lsi_tree_cache_deinit(&group->trees);
     ls_free(group->flat);
     ls_free(group->members);
+    ls_free((char *)(uintptr_t)group->options.rendezvous);
     ls_free(group);
 }
 
@@ -67,10 +67,33 @@ static void fill_flat(struct ls_tree_layout *flat, int world)
     flat->first_range[world] = world;
 }
 
-enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
-                               struct ls_error *err)
+/* What a group keeps of its options, for itself and for those that are split from it. */
+static enum ls_status keep_options(struct ls_group *group, const struct ls_group_options *options, struct ls_error *err)
 {
-    enum ls_status status = check_options(provider, options, err);
+    group->options = *options;
+    group->options.members = NULL;
+    group->options.listener = -1;
+    group->options.abandon = NULL;
+    group->options.rendezvous = options->rendezvous != NULL ? ls_str_copy(options->rendezvous) : NULL;
+    group->world = options->world;
+    group->rank = options->rank;
+    group->generation = options->generation;
+    group->wait_deadline_ms = options->wait_deadline_ms;
+    group->told_wait = -1;
+    group->members = ls_alloc_zeroed((size_t)group->world, sizeof group->members[0]);
+    group->flat = ls_alloc_zeroed(1, sizeof *group->flat);
+    if (group->members == NULL || group->flat == NULL ||
+        (options->rendezvous != NULL && group->options.rendezvous == NULL))
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d members", options->world);
+    memcpy(group->members, options->members, (size_t)group->world * sizeof group->members[0]);
+    fill_flat(group->flat, group->world);
+    return LS_OK;
+}
+
+enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
+                                const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err)
+{
+    enum ls_status status = check_options(options, err);
     struct ls_group *made;
 
     if (status != LS_OK)
@@ -78,27 +101,29 @@ enum ls_status ls_group_create(const char *provider, const struct ls_group_optio
     made = ls_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
-    made->ops = find_provider(provider);
-    made->world = options->world;
-    made->rank = options->rank;
-    made->generation = options->generation;
-    made->wait_deadline_ms = options->wait_deadline_ms;
-    made->told_wait = -1;
-    made->members = ls_alloc_zeroed((size_t)made->world, sizeof made->members[0]);
-    made->flat = ls_alloc_zeroed(1, sizeof *made->flat);
-    if (made->members == NULL || made->flat == NULL) {
-        group_free(made);
-        return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d members", options->world);
-    }
-    memcpy(made->members, options->members, (size_t)made->world * sizeof made->members[0]);
-    fill_flat(made->flat, made->world);
-    status = made->ops->create(options, made, &made->state, err);
+    made->ops = ops;
+    made->origin = origin;
+    made->parent = origin != NULL ? origin->group : NULL;
+    status = keep_options(made, options, err);
+    if (status == LS_OK)
+        status = made->ops->create(options, made, &made->state, err);
+    made->origin = NULL;
     if (status != LS_OK) {
         group_free(made);
         return status;
     }
     *group = made;
     return LS_OK;
+}
+
+enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
+                               struct ls_error *err)
+{
+    const struct ls_provider_ops *ops = find_provider(provider);
+
+    if (ops == NULL)
+        return ls_error_set(err, LS_EUNSUPPORTED, "there is no transport '%s'", provider);
+    return lsi_group_create(ops, options, NULL, group, err);
 }
 
 int ls_group_rank(const struct ls_group *group)

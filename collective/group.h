@@ -65,9 +65,11 @@ enum ls_collective_kind {
     LS_REDUCE_SCATTER,  /* the same; rank r gets elements [offset[r], offset[r] + counts[r]) */
     LS_ALL_GATHER,      /* rank r gives counts[r] elements; all get them one after another */
     LS_BROADCAST,       /* count elements from root */
+    LS_ALL_TO_ALL, /* rank i gives counts[i * world + j] elements to rank j, out of src and into dst in rank order */
     LS_BARRIER
 };
-enum ls_reduction { LS_SUM, LS_MIN, LS_MAX, LS_PRODUCT };
+/* LS_MEAN: the sum divided by the number of contributions (the layout's ranges, or the ranks); not of integers. */
+enum ls_reduction { LS_SUM, LS_MIN, LS_MAX, LS_PRODUCT, LS_MEAN };
 
 /* Which aligned shard ranges each rank has partials for: ranges[first_range[r] .. first_range[r + 1]) are rank r's,
  * all in rising shard order within a rank. */
@@ -83,10 +85,12 @@ struct ls_collective {
     enum ls_collective_kind kind;
     enum ls_reduction reduction;
     enum ls_dtype dtype;
-    int64_t count;         /* elements of the result (ALL_GATHER: ignored) */
-    const void *src;       /* not ALL_REDUCE_TREE */
-    void *dst;             /* whole result; src and dst may not overlap. BROADCAST: in and out */
-    const int64_t *counts; /* REDUCE_SCATTER, ALL_GATHER: per rank; borrowed until the request ends */
+    int64_t count;   /* elements of the result (ALL_GATHER, ALL_TO_ALL: ignored) */
+    const void *src; /* not ALL_REDUCE_TREE */
+    void *dst;       /* whole result; src and dst may not overlap. BROADCAST: in and out */
+    /* REDUCE_SCATTER, ALL_GATHER: per rank; ALL_TO_ALL: world x world, the same in all members. Borrowed until the
+     * request ends. */
+    const int64_t *counts;
     int root;
     const struct ls_tree_layout *layout; /* ALL_REDUCE_TREE; borrowed until the request ends */
     const void *const *leaves;           /* ALL_REDUCE_TREE: this rank's partials, one per own range; borrowed */
@@ -106,6 +110,12 @@ enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
 /* Bytes that all members have copied or sent in this group so far by this member. */
 uint64_t ls_group_bytes_moved(const struct ls_group *group);
+
+/* All members call it, each with a color and a key: those of one color form a group of their own over the same
+ * transport, ranked by key, then by their rank here. color -1: no group, *split is NULL. The new group ends before this
+ * one, and with it: an abort or a loss here ends its operations too. Returned; ends with ls_group_destroy. */
+enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct ls_group **split,
+                              struct ls_error *err);
 
 /* All pending and later operations of this member end with LS_EINTERRUPTED and reason; peers learn of it at once
  * (shm: abort word, tcp: closed connections). */

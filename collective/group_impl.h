@@ -36,6 +36,7 @@ struct ls_request {
     const void *const *leaves;   /* reductions: own partials, in the order of the layout */
     const void *own_leaf;        /* what leaves points to where there is one contribution a rank */
     size_t element_bytes;
+    int divisor; /* of a mean; 1 otherwise */
     bool published;
     bool finished;
     enum ls_status status;
@@ -48,9 +49,21 @@ struct lsi_end {
     char reason[400];
 };
 
+/* The group that a sub-group was split from; seen by a provider while it creates the sub-group. */
+struct lsi_origin {
+    struct ls_group *group;
+    const int *from; /* rank there of each member */
+    int color;
+    uint32_t context; /* a number that no group of any member's process has had */
+};
+
 struct ls_group {
     const struct ls_provider_ops *ops;
-    void *state; /* the provider's */
+    void *state;                     /* the provider's */
+    struct ls_group_options options; /* as created, with an own rendezvous and no members */
+    struct ls_group *parent;         /* sub-groups: the group that it was split from */
+    const struct lsi_origin *origin; /* sub-groups, while they are created */
+    unsigned splits;                 /* how often it was split */
     struct ls_member *members;
     int world;
     int rank;
@@ -96,6 +109,12 @@ struct ls_provider_ops {
     /* Optional pair: own part of shared memory is reserved; after all members have done so it is mapped. */
     enum ls_status (*reserve)(void *state, size_t bytes, struct ls_error *err);
     enum ls_status (*map)(void *state, size_t bytes, void **memory, struct ls_error *err);
+    /* Optional: whether peers have ended the group, though nothing of it is waited for. */
+    enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
+    /* Optional: the highest lsi_origin.context that this process has used. */
+    uint32_t (*context)(void *state);
+    /* Members bring a listener. */
+    bool listens;
     /* Optional pair, for waits that are long: tells peers for whom this member waits (-1: nobody any more), and for whom
      * a peer waits (-1: not known). So the one that keeps all waiting is named, and not one that waits itself. */
     void (*tell_wait)(void *state, int rank);
@@ -111,15 +130,18 @@ extern const struct ls_provider_ops lsi_tcp_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
 extern const struct ls_provider_ops lsi_sim_provider;
 
+/* ls_group_create; origin: NULL, or that of a sub-group. */
+enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
+                                const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err);
 /* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
 /* Puts the recorded reason into err. */
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
 /* "rank 3 (worker 7 on host a)" into text; returns text. */
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
-/* LS_ETIMEOUT that names the first few members that are not here. */
 /* Whether forming is over: the deadline has passed, or the caller gave it up. */
 bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns);
+/* LS_ETIMEOUT that names the first few members that are not here. */
 enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
                            struct ls_error *err);
 /* LS_EDIVERGED with both sides. */
@@ -133,6 +155,16 @@ void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length)
 
 /* The elements of the whole result that are rank r's part in this operation. */
 void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);
+
+/* What rank `from` gives rank `to` in an ALL_TO_ALL: elements, where they begin in the source and in the result. */
+struct lsi_pair {
+    int64_t length;
+    int64_t src;
+    int64_t dst;
+};
+struct lsi_pair lsi_pair_of(const struct ls_request *request, int from, int to);
+/* Elements of the own source of an ALL_TO_ALL. */
+int64_t lsi_row(const struct ls_request *request, int from);
 
 /* Small operations: at most LSI_SMALL_BYTES of values a rank. All members come to the same answer. */
 bool lsi_is_small(const struct ls_request *request);

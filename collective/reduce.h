@@ -8,8 +8,9 @@
 /* out[i] = a[i] op b[i]; out may be a or b. */
 typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t count);
 
-/* NULL where the dtype cannot be reduced (bool, u8). bf16: each node of the tree is rounded to bf16 from its exact sum
- * in f32. Minimum and maximum give NaN where an operand is one; integers wrap. */
+/* NULL where the dtype cannot be reduced (bool, u8; integers: no mean). bf16, f16: each node of the tree is one operation
+ * of f32, rounded once. Minimum and maximum give NaN where an operand is one; integers wrap. A mean combines as a sum;
+ * lsi_reduce.divisor divides it at the end. */
 lsi_combine lsi_combine_get(enum ls_dtype dtype, enum ls_reduction reduction);
 
 struct lsi_reduce {
@@ -20,6 +21,9 @@ struct lsi_reduce {
     void *const *outs;         /* the result goes to each of them; none overlaps another or an input */
     int out_count;
     bool stream; /* past the cache: for results that nobody reads soon */
+    /* Above 1: the result is divided by it, one operation more. dtype is needed then. */
+    int divisor;
+    enum ls_dtype dtype;
 };
 /* Elements [0, count). */
 void lsi_reduce_run(const struct lsi_reduce *reduce, int64_t count);

@@ -12,17 +12,17 @@
 
 static const char *kind_name(int kind)
 {
-    static const char *const names[] = {"canonical all-reduce", "all-reduce", "reduce-scatter",
-                                        "all-gather",           "broadcast",  "barrier"};
+    static const char *const names[] = {
+        "canonical all-reduce", "all-reduce", "reduce-scatter", "all-gather", "broadcast", "all-to-all", "barrier"};
 
     return kind >= 0 && kind <= LS_BARRIER ? names[kind] : "unknown operation";
 }
 
 const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128])
 {
-    static const char *const reductions[] = {"sum", "min", "max", "product"};
+    static const char *const reductions[] = {"sum", "min", "max", "product", "mean"};
     const char *dtype = ls_dtype_name((enum ls_dtype)signature->dtype);
-    bool reduces = signature->kind <= LS_REDUCE_SCATTER && signature->reduction <= LS_PRODUCT;
+    bool reduces = signature->kind <= LS_REDUCE_SCATTER && signature->reduction <= LS_MEAN;
 
     if (signature->kind == LS_BARRIER)
         (void)snprintf(text, 128, "operation %llu (barrier)", (unsigned long long)sequence);
@@ -49,15 +49,16 @@ enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const st
 
 static enum ls_status check_counts(const struct ls_group *group, const struct ls_collective *op, struct ls_error *err)
 {
+    int numbers = op->kind == LS_ALL_TO_ALL ? group->world * group->world : group->world;
     int64_t sum = 0;
 
     if (op->counts == NULL)
         return ls_error_set(err, LS_EINVAL, "%s without the counts of each rank", kind_name((int)op->kind));
-    for (int r = 0; r < group->world; r++) {
-        if (op->counts[r] < 0 || op->counts[r] > INT64_MAX / 16 - sum)
+    for (int i = 0; i < numbers; i++) {
+        if (op->counts[i] < 0 || op->counts[i] > INT64_MAX / 16 - sum)
             return ls_error_set(err, LS_EINVAL, "%s: the count of rank %d is out of range", kind_name((int)op->kind),
-                                r);
-        sum += op->counts[r];
+                                i / (numbers / group->world));
+        sum += op->counts[i];
     }
     if (op->kind == LS_REDUCE_SCATTER && sum != op->count)
         return ls_error_set(err, LS_EINVAL, "reduce-scatter of %lld elements, but the counts add up to %lld",
@@ -74,18 +75,18 @@ static enum ls_status check_operation(const struct ls_group *group, const struct
         return LS_OK;
     if (ls_dtype_size(op->dtype) == 0)
         return ls_error_set(err, LS_EINVAL, "%s: there is no dtype %d", kind_name((int)op->kind), (int)op->dtype);
-    if (op->kind != LS_ALL_GATHER && (op->count < 0 || op->count > INT64_MAX / 16))
+    if (op->kind != LS_ALL_GATHER && op->kind != LS_ALL_TO_ALL && (op->count < 0 || op->count > INT64_MAX / 16))
         return ls_error_set(err, LS_EINVAL, "%s of %lld elements", kind_name((int)op->kind), (long long)op->count);
     if (op->kind == LS_BROADCAST && (op->root < 0 || op->root >= group->world))
         return ls_error_set(err, LS_EINVAL, "broadcast from rank %d in a group of %d", op->root, group->world);
     if (op->kind <= LS_REDUCE_SCATTER && lsi_combine_get(op->dtype, op->reduction) == NULL)
-        return ls_error_set(err, LS_EUNSUPPORTED, "%s cannot reduce %s", kind_name((int)op->kind),
-                            ls_dtype_name(op->dtype));
+        return ls_error_set(err, LS_EUNSUPPORTED, "%s cannot reduce %s%s", kind_name((int)op->kind),
+                            ls_dtype_name(op->dtype), op->reduction == LS_MEAN ? " to a mean" : "");
     if (op->kind == LS_ALL_REDUCE_TREE && op->layout == NULL)
         return ls_error_set(err, LS_EINVAL, "canonical all-reduce without a layout");
     if (op->kind == LS_ALL_REDUCE_TREE && op->layout->world != group->world)
         return ls_error_set(err, LS_EINVAL, "a layout for %d ranks in a group of %d", op->layout->world, group->world);
-    if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER)
+    if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER || op->kind == LS_ALL_TO_ALL)
         return check_counts(group, op, err);
     return LS_OK;
 }
@@ -104,6 +105,7 @@ static enum ls_status bind_tree(struct ls_request *request, struct ls_error *err
     status = lsi_tree_get(&group->trees, layout, group->rank, &request->tree, err);
     if (status != LS_OK)
         return status;
+    request->divisor = op->reduction == LS_MEAN ? request->tree->leaf_count : 1;
     request->own_leaf = op->src;
     request->leaves = op->kind == LS_ALL_REDUCE_TREE ? op->leaves : &request->own_leaf;
     if (request->leaves == NULL && layout->first_range[group->rank + 1] > layout->first_range[group->rank])
@@ -115,7 +117,7 @@ static void sign(struct ls_request *request)
 {
     const struct ls_collective *op = &request->op;
     struct lsi_signature *signature = &request->signature;
-    int world = request->group->world;
+    int numbers = request->group->world * (op->kind == LS_ALL_TO_ALL ? request->group->world : 1);
     int64_t count = op->count;
 
     memset(signature, 0, sizeof *signature);
@@ -127,14 +129,14 @@ static void sign(struct ls_request *request)
         signature->reduction = (uint8_t)op->reduction;
     if (op->kind == LS_BROADCAST)
         signature->root = op->root;
-    if (op->kind == LS_ALL_GATHER)
-        for (int r = count = 0; r < world; r++)
-            count += op->counts[r];
+    if (op->kind == LS_ALL_GATHER || op->kind == LS_ALL_TO_ALL)
+        for (int i = count = 0; i < numbers; i++)
+            count += op->counts[i];
     signature->count = count;
     if (op->kind == LS_ALL_REDUCE_TREE)
         signature->hash = request->tree->hash;
-    if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER)
-        signature->hash = ls_xxh3(op->counts, (size_t)world * sizeof op->counts[0], 0);
+    if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_TO_ALL)
+        signature->hash = ls_xxh3(op->counts, (size_t)numbers * sizeof op->counts[0], 0);
 }
 
 static struct ls_request *take_request(struct ls_group *group)
@@ -320,6 +322,25 @@ static void time_out(struct ls_group *group, uint64_t silence_ns)
     (void)fail(group, LS_ETIMEOUT, culprit, &why, NULL);
 }
 
+/* A sub-group ends with the group that it was split from. */
+static void watch_parents(struct ls_group *group)
+{
+    for (struct ls_group *parent = group->parent; parent != NULL; parent = parent->parent) {
+        struct ls_error why = LS_ERROR_INIT;
+        int culprit = -1;
+        enum ls_status status = LS_OK;
+        if (!ended(parent) && parent->ops->look != NULL)
+            status = parent->ops->look(parent->state, &culprit, &why);
+        if (status != LS_OK && status != LS_EAGAIN)
+            (void)fail(parent, status, culprit, &why, NULL);
+        if (!ended(parent))
+            continue;
+        status = lsi_group_end_error(parent, &why);
+        (void)fail(group, status, -1, &why, NULL);
+        return;
+    }
+}
+
 /* Ends the group where nothing has moved for its deadline, which starts anew with every bit of progress. Before that
  * peers are told, so that they do not take this member for the silent one. */
 static void watch_deadline(struct ls_group *group)
@@ -347,6 +368,8 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
     if (!request->finished) {
         (void)advance(group, NULL);
         if (!request->finished)
+            watch_parents(group);
+        if (!request->finished)
             watch_deadline(group);
     }
     if (!request->finished)
@@ -373,8 +396,11 @@ static void drive(struct ls_request *request)
             round = 0;
         }
         /* The clock is read after sleeps and now and then. */
-        if ((round & 63) == 63 || slept)
-            watch_deadline(group);
+        if ((round & 63) == 63 || slept) {
+            watch_parents(group);
+            if (!request->finished)
+                watch_deadline(group);
+        }
         if (request->finished)
             return;
         slept = group->ops->idle(group->state, round);

@@ -36,9 +36,11 @@ static enum ls_status self_progress(void *state, struct ls_request *request, str
             .inputs = request->leaves,
             .outs = &op->dst,
             .out_count = 1,
+            .divisor = request->divisor,
+            .dtype = op->dtype,
         };
         lsi_reduce_run(&reduce, op->count);
-    } else if (op->kind == LS_ALL_GATHER && op->counts[0] > 0) {
+    } else if ((op->kind == LS_ALL_GATHER || op->kind == LS_ALL_TO_ALL) && op->counts[0] > 0) {
         memcpy(op->dst, op->src, (size_t)op->counts[0] * request->element_bytes);
     }
     return LS_OK;

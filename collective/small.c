@@ -8,6 +8,29 @@
 
 #include <string.h>
 
+int64_t lsi_row(const struct ls_request *request, int from)
+{
+    int world = request->group->world;
+    int64_t sum = 0;
+
+    for (int to = 0; to < world; to++)
+        sum += request->op.counts[from * world + to];
+    return sum;
+}
+
+struct lsi_pair lsi_pair_of(const struct ls_request *request, int from, int to)
+{
+    const int64_t *counts = request->op.counts;
+    int world = request->group->world;
+    struct lsi_pair pair = {.length = counts[from * world + to]};
+
+    for (int r = 0; r < to; r++)
+        pair.src += counts[from * world + r];
+    for (int r = 0; r < from; r++)
+        pair.dst += counts[r * world + to];
+    return pair;
+}
+
 bool lsi_is_small(const struct ls_request *request)
 {
     const struct ls_collective *op = &request->op;
@@ -19,6 +42,11 @@ bool lsi_is_small(const struct ls_request *request)
         elements = 0;
         for (int r = 0; r < request->group->world; r++)
             elements = op->counts[r] > elements ? op->counts[r] : elements;
+    }
+    if (op->kind == LS_ALL_TO_ALL) {
+        elements = 0;
+        for (int r = 0; r < request->group->world; r++)
+            elements = lsi_row(request, r) > elements ? lsi_row(request, r) : elements;
     }
     if (request->tree != NULL && elements <= LSI_SMALL_BYTES)
         elements *= request->tree->max_partials;
@@ -49,6 +77,8 @@ void lsi_small_write(const struct ls_request *request, void *values)
 
     if (op->kind == LS_ALL_GATHER && op->counts[rank] > 0)
         memcpy(values, op->src, (size_t)op->counts[rank] * request->element_bytes);
+    if (op->kind == LS_ALL_TO_ALL && lsi_row(request, rank) > 0)
+        memcpy(values, op->src, (size_t)lsi_row(request, rank) * request->element_bytes);
     if (op->kind == LS_BROADCAST && op->root == rank && op->count > 0)
         memcpy(values, op->dst, (size_t)op->count * request->element_bytes);
     for (int i = 0; request->tree != NULL && i < request->tree->own_count; i++) {
@@ -78,6 +108,18 @@ static void gather(const struct ls_request *request, const void *const *values)
     }
 }
 
+static void exchange(const struct ls_request *request, const void *const *values)
+{
+    size_t size = request->element_bytes;
+
+    for (int r = 0; r < request->group->world; r++) {
+        struct lsi_pair pair = lsi_pair_of(request, r, request->group->rank);
+        if (pair.length > 0)
+            memcpy((uint8_t *)request->op.dst + (size_t)pair.dst * size,
+                   (const uint8_t *)values[r] + (size_t)pair.src * size, (size_t)pair.length * size);
+    }
+}
+
 static void add(const struct ls_request *request, const void *const *values, const void **inputs)
 {
     const struct ls_collective *op = &request->op;
@@ -97,6 +139,8 @@ static void add(const struct ls_request *request, const void *const *values, con
         .inputs = inputs,
         .outs = &op->dst,
         .out_count = 1,
+        .divisor = request->divisor,
+        .dtype = op->dtype,
     };
     lsi_reduce_run(&sum, length);
 }
@@ -109,6 +153,8 @@ void lsi_small_finish(const struct ls_request *request, const void *const *value
         add(request, values, inputs);
     else if (op->kind == LS_ALL_GATHER)
         gather(request, values);
+    else if (op->kind == LS_ALL_TO_ALL)
+        exchange(request, values);
     else if (op->kind == LS_BROADCAST && op->root != request->group->rank && op->count > 0)
         memcpy(op->dst, values[op->root], (size_t)op->count * request->element_bytes);
 }

@@ -49,6 +49,8 @@ static size_t payload_of(const struct ls_request *request, int r)
         return 0;
     if (op->kind == LS_ALL_GATHER)
         return (size_t)op->counts[r] * request->element_bytes;
+    if (op->kind == LS_ALL_TO_ALL)
+        return (size_t)lsi_row(request, r) * request->element_bytes;
     if (op->kind == LS_BROADCAST)
         return r == op->root ? (size_t)op->count * request->element_bytes : 0;
     return (size_t)request->tree->partials_of[r] * (size_t)op->count * request->element_bytes;
@@ -124,9 +126,10 @@ static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *
     if (lsi_is_small(request))
         return LS_OK;
     m->phase = LSI_MESSAGE_ALGORITHM;
-    m->algorithm = request->op.kind == LS_ALL_GATHER  ? &lsi_all_gather_direct
-                   : request->op.kind == LS_BROADCAST ? &lsi_broadcast_binomial
-                                                      : &lsi_all_reduce_canonical;
+    m->algorithm = request->op.kind == LS_ALL_GATHER   ? &lsi_all_gather_direct
+                   : request->op.kind == LS_ALL_TO_ALL ? &lsi_all_to_all_direct
+                   : request->op.kind == LS_BROADCAST  ? &lsi_broadcast_binomial
+                                                       : &lsi_all_reduce_canonical;
     return m->algorithm->begin(m, request, err);
 }
 
@@ -225,6 +228,13 @@ void lsi_message_abort(void *state)
     struct lsi_message *m = state;
 
     m->ops->abort(m->links);
+}
+
+enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err)
+{
+    struct lsi_message *m = state;
+
+    return m->ops->look(m->links, culprit, err);
 }
 
 void lsi_message_tell_wait(void *state, int rank)

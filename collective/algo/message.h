@@ -23,7 +23,8 @@ struct lsi_links_ops {
     /* As ls_provider_ops.abort. */
     void (*abort)(void *state);
     void (*destroy)(void *state);
-    /* Optional pair, as in ls_provider_ops. */
+    /* Optional, as in ls_provider_ops. */
+    enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
 };
@@ -55,6 +56,7 @@ struct lsi_algorithm {
 };
 extern const struct lsi_algorithm lsi_all_reduce_canonical;
 extern const struct lsi_algorithm lsi_all_gather_direct;
+extern const struct lsi_algorithm lsi_all_to_all_direct;
 extern const struct lsi_algorithm lsi_broadcast_binomial;
 
 enum lsi_message_phase { LSI_MESSAGE_FRAMES, LSI_MESSAGE_PAYLOADS, LSI_MESSAGE_ALGORITHM, LSI_MESSAGE_DRAIN };
@@ -91,6 +93,7 @@ enum ls_status lsi_message_progress(void *state, struct ls_request *request, str
 bool lsi_message_idle(void *state, int round);
 void lsi_message_abort(void *state);
 void lsi_message_destroy(void *state);
+enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err);
 void lsi_message_tell_wait(void *state, int rank);
 int lsi_message_heard_wait(void *state, int peer);
 

@@ -222,6 +222,7 @@ static const char *descr_of(enum ls_dtype dtype)
     case LS_BOOL:
         return "|b1";
     case LS_BF16:
+    case LS_F16:
         break;
     }
     return NULL;

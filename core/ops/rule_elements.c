@@ -49,6 +49,8 @@ static enum ls_status check_cast(const struct lsi_rule_call *call, struct lsi_re
     out->info.dtype = call->attrs->cast.dtype;
     if (ls_dtype_size(out->info.dtype) == 0)
         return lsi_rule_fail(call, err, "%d is no dtype", (int)out->info.dtype);
+    if (out->info.dtype == LS_F16 || lsi_in(call, 0)->dtype == LS_F16)
+        return lsi_rule_fail(call, err, "no op computes in float16");
     return LS_OK;
 }
 

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* X(code, number, name, bytes of an element). Numbers are stored in checkpoints and sent: never reuse one. */
+/* X(code, number, name, bytes of an element). Numbers are stored in checkpoints and sent: never reuse one.
+ * float16 travels and is reduced (collective/group.h); no op computes in it. */
 #define LS_DTYPE_LIST(X)         \
     X(LS_F32, 1, "float32", 4)   \
     X(LS_F64, 2, "float64", 8)   \
@@ -20,7 +21,8 @@
     X(LS_I32, 4, "int32", 4)     \
     X(LS_I64, 5, "int64", 8)     \
     X(LS_U8, 6, "uint8", 1)      \
-    X(LS_BOOL, 7, "bool", 1)
+    X(LS_BOOL, 7, "bool", 1)     \
+    X(LS_F16, 8, "float16", 2)
 
 enum ls_dtype {
 #define LS_DTYPE_ENUM(code, number, name, bytes) code = number,

@@ -261,6 +261,45 @@ static int case_waits(struct team *team)
     return team_run_processes(team, waits_member, NULL);
 }
 
+/* Ranks 1 and 2 have a group of their own, in which rank 1 waits; rank 0, which is not in it, ends the whole: rank 1 is
+ * told at once. */
+static int split_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank), *split = NULL;
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int failures;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, ls_group_split(group, rank == 0 ? -1 : 5, 0, &split, &err), LS_OK, NULL, &err);
+    if (failures > 0)
+        return failures;
+    atomic_fetch_add(&board->waiting, 1);
+    if (rank == 0) {
+        until(&board->waiting, 3);
+        for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 20000000u;)
+            (void)sched_yield();
+        atomic_store(&board->event_ns, ls_clock_now_ns());
+        ls_group_abort(group, "the operator said so");
+    }
+    if (rank == 1) {
+        failures += expect(rank, ls_group_run(split, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
+        failures += expect_soon(rank);
+    }
+    atomic_fetch_add(&board->ended, 1);
+    until(&board->ended, 3);
+    ls_group_destroy(split);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_split(struct team *team)
+{
+    return team_run_processes(team, split_member, NULL);
+}
+
 /* Rank 2 does not come: everybody names it when forming ends. */
 static int missing_member(struct team *team, int rank, void *argument)
 {
@@ -351,7 +390,7 @@ static const struct {
     {"kill", 4, case_kill},         {"mismatch", 3, case_mismatch},
     {"deadline", 3, case_deadline}, {"missing", 3, case_missing},
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
-    {"waits", 3, case_waits},
+    {"waits", 3, case_waits},       {"split", 3, case_split},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

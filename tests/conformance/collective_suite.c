@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,33 @@ void suite_layout(uint64_t *random, int world, struct ls_tree_layout *layout)
     layout->first_range[world] = layout->range_count;
 }
 
+static double of_f16(uint16_t h)
+{
+    int e = h >> 10 & 31, m = h & 1023;
+    double magnitude = e == 31  ? (m == 0 ? (double)INFINITY : (double)NAN)
+                       : e == 0 ? ldexp(m, -24)
+                                : ldexp(1024 + m, e - 25);
+
+    return (h & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+/* Rounded to nearest even, once. */
+static uint16_t to_f16(double x)
+{
+    uint16_t sign = signbit(x) ? 0x8000 : 0;
+    int e;
+
+    if (isnan(x))
+        return 0x7e00;
+    x = fabs(x);
+    if (x >= 65520)
+        return sign | 0x7c00;
+    (void)frexp(x, &e);
+    e = e - 11 > -24 ? e - 11 : -24;
+    double n = nearbyint(ldexp(x, -e)); /* units of 2^e, at most 2048 */
+    return (uint16_t)(sign | (n < 1024 ? (uint16_t)n : (uint16_t)(((e + 24) << 10) + (int)n)));
+}
+
 /* Element i of a leaf: mixed magnitudes, now and then a special value. */
 static void make_values(enum ls_dtype dtype, uint64_t seed, int64_t count, void *values)
 {
@@ -77,6 +105,9 @@ static void make_values(enum ls_dtype dtype, uint64_t seed, int64_t count, void 
         } else if (dtype == LS_BF16) {
             float value = (float)real;
             memcpy((uint8_t *)values + 2 * i, (uint8_t *)&value + 2, 2);
+        } else if (dtype == LS_F16) {
+            uint16_t value = to_f16((bits & 0x700000) == 0 ? real * 0x1p-30 : real);
+            memcpy((uint8_t *)values + 2 * i, &value, 2);
         } else if (dtype == LS_I32) {
             memcpy((uint8_t *)values + 4 * i, &bits, 4);
         } else if (dtype == LS_I64) {
@@ -99,14 +130,14 @@ static float reference_f32(enum ls_reduction reduction, float a, float b)
     volatile float sum = a + b;
     volatile float product = a * b;
 
-    if (reduction == LS_SUM)
+    if (reduction == LS_SUM || reduction == LS_MEAN)
         return sum;
     return reduction == LS_PRODUCT ? product : (float)real_pick(reduction, a, b);
 }
 
 static double reference_f64(enum ls_reduction reduction, double a, double b)
 {
-    if (reduction == LS_SUM)
+    if (reduction == LS_SUM || reduction == LS_MEAN)
         return a + b;
     return reduction == LS_PRODUCT ? a * b : real_pick(reduction, a, b);
 }
@@ -120,14 +151,19 @@ static int64_t reference_int(enum ls_reduction reduction, int64_t a, int64_t b)
     return (reduction == LS_MIN) == (a < b) ? a : b;
 }
 
-static uint16_t reference_bf16(enum ls_reduction reduction, uint16_t a, uint16_t b)
+static float of_bf16(uint16_t h)
 {
-    uint32_t wide[2] = {(uint32_t)a << 16, (uint32_t)b << 16};
-    float x[2];
+    uint32_t wide = (uint32_t)h << 16;
+    float x;
+
+    memcpy(&x, &wide, sizeof x);
+    return x;
+}
+
+static uint16_t to_bf16(float r)
+{
     uint32_t bits;
 
-    memcpy(x, wide, sizeof x);
-    float r = reference_f32(reduction, x[0], x[1]);
     memcpy(&bits, &r, 4);
     if (r != r)
         return (uint16_t)((bits >> 16) | 0x40);
@@ -141,7 +177,7 @@ static void reference_one(const struct ls_collective *op, const uint8_t *a, cons
         double f64;
         int32_t i32;
         int64_t i64;
-        uint16_t bf16;
+        uint16_t half;
     } x, y;
     size_t bytes = ls_dtype_size(op->dtype);
 
@@ -152,7 +188,9 @@ static void reference_one(const struct ls_collective *op, const uint8_t *a, cons
     else if (op->dtype == LS_F64)
         x.f64 = reference_f64(op->reduction, x.f64, y.f64);
     else if (op->dtype == LS_BF16)
-        x.bf16 = reference_bf16(op->reduction, x.bf16, y.bf16);
+        x.half = to_bf16(reference_f32(op->reduction, of_bf16(x.half), of_bf16(y.half)));
+    else if (op->dtype == LS_F16)
+        x.half = to_f16(reference_f64(op->reduction, of_f16(x.half), of_f16(y.half)));
     else if (op->dtype == LS_I32)
         x.i32 = (int32_t)reference_int(op->reduction, x.i32, y.i32);
     else
@@ -185,6 +223,28 @@ static bool reference_node(const struct ls_collective *op, uint8_t *const *leaf_
     return a || b;
 }
 
+/* The division of a mean. */
+static void reference_mean(const struct ls_collective *op, int n, uint8_t value[LARGEST])
+{
+    float f32;
+    double f64;
+    uint16_t half;
+
+    if (op->reduction != LS_MEAN)
+        return;
+    memcpy(&f32, value, 4);
+    memcpy(&f64, value, 8);
+    memcpy(&half, value, 2);
+    f32 /= (float)n;
+    f64 /= n;
+    half = op->dtype == LS_F16 ? to_f16(of_f16(half) / n) : to_bf16(of_bf16(half) / (float)n);
+    memcpy(value,
+           op->dtype == LS_F32   ? (void *)&f32
+           : op->dtype == LS_F64 ? (void *)&f64
+                                 : (void *)&half,
+           ls_dtype_size(op->dtype));
+}
+
 static bool is_nan(enum ls_dtype dtype, const uint8_t *value)
 {
     float f32;
@@ -199,6 +259,8 @@ static bool is_nan(enum ls_dtype dtype, const uint8_t *value)
         memcpy(&f32, &wide, 4);
         return f32 != f32;
     }
+    if (dtype == LS_F16)
+        return isnan(of_f16((uint16_t)(value[0] | value[1] << 8)));
     if (dtype != LS_F64)
         return false;
     memcpy(&f64, value, 8);
@@ -281,8 +343,9 @@ static void run_tree(struct member *m, const struct ls_tree_layout *layout, stru
     op->dst = take(m, registered, 0, bytes, &owned[LS_MAX_SHARDS]);
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     for (int64_t i = 0; i < op->count; i += stride(op->count, i)) {
-        uint8_t want[LARGEST];
+        uint8_t want[LARGEST] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, i, want);
+        reference_mean(op, layout->range_count, want);
         if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
             report(m, "canonical all-reduce differs", op, i);
             break;
@@ -324,8 +387,9 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
     op->dst = take(m, registered, 0, (size_t)op->count * size, &owned[LS_MAX_MEMBERS]);
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     for (int64_t i = 0; i < length; i += stride(length, i)) {
-        uint8_t want[LARGEST];
+        uint8_t want[LARGEST] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, v_total}, begin + i, want);
+        reference_mean(op, m->world, want);
         if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * size)) {
             report(m, "reduction differs", op, i);
             break;
@@ -385,6 +449,42 @@ static void run_broadcast(struct member *m, struct ls_collective *op, bool regis
     ls_free(owned);
 }
 
+/* Element k of what rank i gives rank j is element k of a stream of their own. */
+static void run_exchange(struct member *m, struct ls_collective *op, bool registered)
+{
+    int64_t *counts = ls_alloc((size_t)(m->world * m->world) * sizeof *counts);
+    void *owned[2];
+    size_t size = ls_dtype_size(op->dtype);
+    uint64_t seed = suite_random(&m->random);
+    struct ls_error err = LS_ERROR_INIT;
+    int64_t gives = 0, takes = 0, most = op->count / m->world;
+    uint8_t *want;
+
+    for (int i = 0; i < m->world * m->world; i++)
+        counts[i] = below(&m->random, 4) == 0 ? 0 : (int64_t)(suite_random(&m->random) % (uint64_t)(most + 1));
+    for (int r = 0; r < m->world; r++) {
+        gives += counts[m->rank * m->world + r];
+        takes += counts[r * m->world + m->rank];
+    }
+    op->counts = counts;
+    op->src = take(m, registered, 1, (size_t)gives * size, &owned[0]);
+    op->dst = take(m, registered, 0, (size_t)takes * size, &owned[1]);
+    want = ls_alloc((size_t)takes * size + 1);
+    for (int64_t r = 0, at = 0; r < m->world; at += counts[m->rank * m->world + r++])
+        make_values(op->dtype, seed + (uint64_t)(m->rank * m->world + r), counts[m->rank * m->world + r],
+                    (uint8_t *)(uintptr_t)op->src + (size_t)at * size);
+    for (int64_t r = 0, at = 0; r < m->world; at += counts[r++ * m->world + m->rank])
+        make_values(op->dtype, seed + (uint64_t)(r * m->world + m->rank), counts[r * m->world + m->rank],
+                    want + (size_t)at * size);
+    check_status(m, op, ls_group_run(m->group, op, &err), &err);
+    if (memcmp(want, op->dst, (size_t)takes * size) != 0)
+        report(m, "exchanged values differ", op, -1);
+    ls_free(counts);
+    ls_free(want);
+    ls_free(owned[0]);
+    ls_free(owned[1]);
+}
+
 static int64_t random_count(struct member *m)
 {
     switch (below(&m->random, 6)) {
@@ -436,18 +536,20 @@ static void run_overlapped(struct member *m)
 
 static void run_round(struct member *m)
 {
-    static const enum ls_dtype dtypes[] = {LS_F32, LS_F32, LS_F64, LS_I64, LS_BF16, LS_I32};
+    static const enum ls_dtype dtypes[] = {LS_F32, LS_F32, LS_F64, LS_I64, LS_BF16, LS_I32, LS_F16};
     struct ls_tree_layout layout;
     struct ls_error err = LS_ERROR_INIT;
-    struct ls_collective op = {.kind = (enum ls_collective_kind)below(&m->random, 7),
-                               .dtype = dtypes[below(&m->random, 6)],
-                               .reduction = (enum ls_reduction)(below(&m->random, 2) * below(&m->random, 4))};
+    struct ls_collective op = {.kind = (enum ls_collective_kind)below(&m->random, LS_BARRIER + 2),
+                               .dtype = dtypes[below(&m->random, 7)],
+                               .reduction = (enum ls_reduction)(below(&m->random, 2) * below(&m->random, 5))};
     bool registered = below(&m->random, 2);
 
     op.count = random_count(m);
+    if (op.reduction == LS_MEAN && (op.dtype == LS_I32 || op.dtype == LS_I64))
+        op.reduction = LS_SUM;
     switch ((int)op.kind) {
     case LS_ALL_REDUCE_TREE:
-    case 6:
+    case LS_BARRIER + 1:
         op.kind = LS_ALL_REDUCE_TREE;
         suite_layout(&m->random, m->world, &layout);
         while ((int64_t)layout.range_count * op.count > 4 * m->options->max_count)
@@ -464,9 +566,38 @@ static void run_round(struct member *m)
     case LS_BROADCAST:
         run_broadcast(m, &op, registered);
         break;
+    case LS_ALL_TO_ALL:
+        run_exchange(m, &op, registered);
+        break;
     default:
         check_status(m, &op, ls_group_run(m->group, &op, &err), &err);
     }
+}
+
+/* Every third rank with its like, in falling order, and one rank nowhere; the sub-groups run the suite too, and the
+ * group works as before. */
+static void run_split(struct member *m)
+{
+    struct suite_options options = {
+        .seed = m->options->seed + 1, .rounds = 12, .max_count = m->options->max_count / 8, .is_split = true};
+    int nowhere = m->world > 2 ? below(&m->random, m->world) : -1;
+    int color = m->rank == nowhere ? -1 : m->rank % 3, at = 0, size = 0;
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *split = NULL;
+
+    check_status(m, &barrier, ls_group_split(m->group, color, -m->rank, &split, &err), &err);
+    for (int r = 0; r < m->world; r++) {
+        size += r != nowhere && r % 3 == color;
+        at += r != nowhere && r % 3 == color && r > m->rank;
+    }
+    if (m->failures > 0 || (color < 0) != (split == NULL) ||
+        (split != NULL && (ls_group_world(split) != size || ls_group_rank(split) != at)))
+        report(m, "a split went wrong", &barrier, -1);
+    else if (split != NULL)
+        m->failures += suite_run(split, &options);
+    ls_group_destroy(split);
+    check_status(m, &barrier, ls_group_run(m->group, &barrier, &err), &err);
 }
 
 int suite_run(struct ls_group *group, const struct suite_options *options)
@@ -489,5 +620,7 @@ int suite_run(struct ls_group *group, const struct suite_options *options)
         run_round(&m);
     if (m.failures == 0)
         run_overlapped(&m);
+    if (m.failures == 0 && !options->is_split)
+        run_split(&m);
     return m.failures;
 }

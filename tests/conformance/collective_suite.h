@@ -12,6 +12,7 @@ struct suite_options {
     uint64_t seed;
     int rounds;
     int64_t max_count; /* elements of an operation at most */
+    bool is_split;     /* a sub-group: not split again */
 };
 
 /* Number of failures; each is printed to stderr. */

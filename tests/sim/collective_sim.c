@@ -28,7 +28,7 @@ struct operation {
     enum ls_dtype dtype; /* i32, i64, or f32 with sums that are exact */
     int root;
     int64_t count;
-    int64_t counts[MOST_MEMBERS];
+    int64_t counts[MOST_MEMBERS * MOST_MEMBERS]; /* all-to-all: all of them */
 };
 
 struct member {
@@ -101,7 +101,7 @@ static int64_t load(enum ls_dtype dtype, const void *at, int64_t i)
 
 static void draw_operation(struct schedule *s, struct operation *op)
 {
-    static const enum ls_collective_kind kinds[] = {LS_ALL_REDUCE, LS_ALL_REDUCE, LS_REDUCE_SCATTER,
+    static const enum ls_collective_kind kinds[] = {LS_ALL_REDUCE, LS_ALL_TO_ALL, LS_REDUCE_SCATTER,
                                                     LS_ALL_GATHER, LS_BROADCAST,  LS_BARRIER};
     static const enum ls_dtype dtypes[] = {LS_F32, LS_I32, LS_I64};
     int64_t most = below(s, 4) == 0 ? MOST_COUNT : 900, left;
@@ -114,6 +114,32 @@ static void draw_operation(struct schedule *s, struct operation *op)
         op->counts[r] = r == s->world - 1 ? left : below(s, (int)left + 1);
         left -= op->counts[r];
     }
+    for (int i = 0; i < s->world * s->world && op->kind == LS_ALL_TO_ALL; i++)
+        op->counts[i] = below(s, (int)op->count / s->world + 1);
+}
+
+/* Elements that a rank gives. */
+static int64_t given(const struct schedule *s, const struct operation *op, int rank)
+{
+    int64_t sum = 0;
+
+    if (op->kind == LS_ALL_GATHER)
+        return op->counts[rank];
+    for (int r = 0; r < s->world && op->kind == LS_ALL_TO_ALL; r++)
+        sum += op->counts[rank * s->world + r];
+    return op->kind == LS_ALL_TO_ALL ? sum : op->count;
+}
+
+/* And that it gets. */
+static int64_t taken(const struct schedule *s, const struct operation *op, int rank)
+{
+    int64_t sum = 0;
+
+    if (op->kind == LS_BARRIER || op->kind == LS_REDUCE_SCATTER)
+        return op->kind == LS_BARRIER ? 0 : op->counts[rank];
+    for (int r = 0; r < s->world && op->kind == LS_ALL_TO_ALL; r++)
+        sum += op->counts[r * s->world + rank];
+    return op->kind == LS_ALL_TO_ALL ? sum : op->count;
 }
 
 static bool make_network(struct schedule *s)
@@ -182,9 +208,8 @@ static void start(struct schedule *s, int rank)
                               .root = op->root,
                               .src = m->src,
                               .dst = m->dst};
-    bool gather = op->kind == LS_ALL_GATHER;
 
-    for (int64_t i = 0; i < (gather ? op->counts[rank] : op->count); i++)
+    for (int64_t i = 0; i < given(s, op, rank); i++)
         store(op->dtype, op->kind == LS_BROADCAST ? m->dst : m->src, i,
               op->kind == LS_BROADCAST && rank != op->root ? -1 : value_of(s, rank, m->at, i));
     if (s->fault == MISMATCH && rank == s->culprit && m->at == s->count / 2) {
@@ -210,6 +235,14 @@ static int64_t expected(const struct schedule *s, int rank, int at, int64_t i)
             i -= op->counts[r++];
         return value_of(s, r, at, i);
     }
+    if (op->kind == LS_ALL_TO_ALL) {
+        int r = 0;
+        while (i >= op->counts[r * s->world + rank])
+            i -= op->counts[r++ * s->world + rank];
+        for (int to = 0; to < rank; to++)
+            i += op->counts[r * s->world + to];
+        return value_of(s, r, at, i);
+    }
     for (int r = 0; r < rank && op->kind == LS_REDUCE_SCATTER; r++)
         i += op->counts[r];
     for (int r = 0; r < s->world; r++)
@@ -221,9 +254,8 @@ static void check_result(struct schedule *s, int rank)
 {
     struct member *m = &s->member[rank];
     const struct operation *op = &s->program[m->at];
-    int64_t length = op->kind == LS_BARRIER ? 0 : op->kind == LS_REDUCE_SCATTER ? op->counts[rank] : op->count;
 
-    for (int64_t i = 0; i < length; i++)
+    for (int64_t i = 0; i < taken(s, op, rank); i++)
         if (load(op->dtype, m->dst, i) != expected(s, rank, m->at, i)) {
             fail(s, rank, "a wrong result");
             return;

@@ -142,6 +142,8 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
         .inputs = top,
         .outs = &out,
         .out_count = 1,
+        .divisor = request->divisor,
+        .dtype = request->op.dtype,
     };
     lsi_reduce_run(&reduce, own.length);
     m->done++;

@@ -62,12 +62,18 @@ struct mpi {
     struct mpi_word heard;
     struct mpi_word said;
     _Atomic int has_said;
+    uint32_t context; /* of its tags: 0 to 63 by generation, 64 to 127 sub-groups */
 };
+
+/* Sub-groups may run beside each other: each takes a context that no process of its members has used. */
+#define FIRST_SPLIT 64
+#define LAST_CONTEXT 127
+static _Atomic uint32_t newest_context = FIRST_SPLIT - 1;
 
 /* Of messages from one member to another; at most the 32,767 that every MPI allows. */
 static int tag_of(const struct mpi *mpi, int from_replica, int to_replica)
 {
-    return (int)((mpi->group->generation & 0x7f) << 8) | from_replica << 4 | to_replica;
+    return (int)(mpi->context << 8) | from_replica << 4 | to_replica;
 }
 
 static enum ls_status failed(const struct mpi *mpi, int code, int peer, struct ls_error *err)
@@ -263,6 +269,12 @@ static void mpi_destroy(void *state)
         ls_free(mpi);
 }
 
+static uint32_t mpi_context(void *state)
+{
+    (void)state;
+    return atomic_load(&newest_context);
+}
+
 static const struct lsi_links_ops links_ops = {
     .send = mpi_send,
     .receive = mpi_receive,
@@ -270,7 +282,28 @@ static const struct lsi_links_ops links_ops = {
     .idle = mpi_idle,
     .abort = mpi_abort,
     .destroy = mpi_destroy,
+    .look = mpi_poll,
 };
+
+/* Those of a sub-group are where they are in the group that it was split from. */
+static enum ls_status place_split(struct mpi *mpi, struct ls_error *err)
+{
+    const struct lsi_origin *origin = mpi->group->origin;
+    const struct mpi *parent = ((struct lsi_message *)origin->group->state)->links;
+    uint32_t newest = atomic_load(&newest_context);
+
+    if (origin->context > LAST_CONTEXT)
+        return ls_error_set(err, LS_EUNSUPPORTED, "over MPI a run splits its groups at most %d times",
+                            LAST_CONTEXT - FIRST_SPLIT + 1);
+    mpi->context = origin->context;
+    while (newest < mpi->context && !atomic_compare_exchange_weak(&newest_context, &newest, mpi->context))
+        ;
+    for (int r = 0; r < mpi->group->world; r++) {
+        mpi->peers[r].process = parent->peers[origin->from[r]].process;
+        mpi->peers[r].replica = parent->peers[origin->from[r]].replica;
+    }
+    return LS_OK;
+}
 
 /* Process and replica of each member. */
 static enum ls_status place_members(struct mpi *mpi, struct ls_error *err)
@@ -372,7 +405,7 @@ static enum ls_status form(struct mpi *mpi, const struct ls_group_options *optio
     if (greetings == NULL || mpi->peers == NULL || mpi->links == NULL)
         status = ls_error_set(err, LS_ENOMEM, "no memory for a group of %zu", world);
     else
-        status = place_members(mpi, err);
+        status = mpi->group->origin != NULL ? place_split(mpi, err) : place_members(mpi, err);
     if (status == LS_OK)
         status = listen_for_words(mpi);
     if (status == LS_OK)
@@ -398,6 +431,7 @@ static enum ls_status mpi_create(const struct ls_group_options *options, struct 
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     mpi->group = group;
     mpi->plugin = launch->plugin;
+    mpi->context = (uint32_t)(group->generation % FIRST_SPLIT);
     status = form(mpi, options, err);
     if (status != LS_OK) {
         mpi_destroy(mpi);
@@ -419,4 +453,6 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .look = lsi_message_look,
+    .context = mpi_context,
 };

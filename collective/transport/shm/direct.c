@@ -82,6 +82,8 @@ static enum ls_status sum_piece(struct shm *shm, const struct ls_request *reques
         .outs = shm->outs,
         .out_count = outs,
         .stream = (size_t)op->count * request->element_bytes >= SHM_STREAM_BYTES,
+        .divisor = request->divisor,
+        .dtype = op->dtype,
     };
     lsi_reduce_run(&sum, count);
     shm->run.cursor += count;
@@ -100,12 +102,20 @@ static enum ls_status copy_from(struct shm *shm, const struct ls_request *reques
     int64_t begin;
     int64_t length;
 
-    lsi_part(request, r, &begin, &length);
-    size_t bytes = (size_t)length * request->element_bytes;
     uint64_t offset = op->kind == LS_BROADCAST ? post->dst : post->payload[0];
     bool own = r == shm->group->rank;
+    size_t skip = 0;
+    if (op->kind == LS_ALL_TO_ALL) {
+        struct lsi_pair pair = lsi_pair_of(request, r, shm->group->rank);
+        begin = pair.dst;
+        length = pair.length;
+        skip = (size_t)pair.src * request->element_bytes;
+    } else {
+        lsi_part(request, r, &begin, &length);
+    }
+    size_t bytes = (size_t)length * request->element_bytes;
     if (bytes > 0 && !(own && op->kind == LS_BROADCAST)) {
-        const void *from = own ? op->src : lsi_shm_at(shm, offset, bytes);
+        const void *from = own ? (const uint8_t *)op->src + skip : lsi_shm_at(shm, offset + skip, bytes);
         if (from == NULL)
             return ls_error_set(err, LS_EPEER, "rank %d gave an offset outside its shared memory", r);
         memcpy((uint8_t *)op->dst + (size_t)begin * request->element_bytes, from, bytes);

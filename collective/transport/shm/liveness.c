@@ -6,6 +6,7 @@
  */
 #include "collective/transport/shm/shm_internal.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -121,6 +122,9 @@ enum ls_status lsi_shm_keeper_start(struct shm *shm, struct ls_error *err)
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&shm->keeper, &attributes, keeper_main, shm);
+    /* A program with many thread-local variables needs the usual stack, which has room for them. */
+    if (failed == EINVAL)
+        failed = pthread_create(&shm->keeper, NULL, keeper_main, shm);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     if (failed != 0)

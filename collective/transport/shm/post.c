@@ -14,6 +14,9 @@ static void write_places(const struct shm *shm, struct shm_post *post, const str
         post->flags |= SHM_DST_SHARED;
     if (op->kind == LS_ALL_GATHER)
         shared = lsi_shm_offset_of(shm, op->src, (size_t)op->counts[rank] * request->element_bytes, &post->payload[0]);
+    if (op->kind == LS_ALL_TO_ALL)
+        shared =
+            lsi_shm_offset_of(shm, op->src, (size_t)lsi_row(request, rank) * request->element_bytes, &post->payload[0]);
     if (request->tree != NULL) {
         int own = request->tree->first_leaf[rank + 1] - request->tree->first_leaf[rank];
         for (int i = 0; i < own && shared; i++)

@@ -192,6 +192,18 @@ static void choose_waits(struct shm *shm)
     shm->yield_rounds = 100;
 }
 
+static enum ls_status shm_look(void *state, int *culprit, struct ls_error *err)
+{
+    struct shm *shm = state;
+    enum ls_status status;
+
+    if (atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) == 0)
+        return LS_OK;
+    status = lsi_shm_end_error(shm, err);
+    *culprit = shm->group->waits_for;
+    return status;
+}
+
 static void shm_tell_wait(void *state, int rank)
 {
     const struct shm *shm = state;
@@ -308,6 +320,7 @@ const struct ls_provider_ops lsi_shm_provider = {
     .destroy = shm_destroy,
     .reserve = lsi_shm_reserve,
     .map = lsi_shm_map,
+    .look = shm_look,
     .tell_wait = shm_tell_wait,
     .heard_wait = shm_heard_wait,
 };

@@ -34,6 +34,16 @@ static bool reduces(const struct ls_request *request)
     return request->op.kind <= LS_REDUCE_SCATTER;
 }
 
+static int64_t longest_pair(const struct ls_request *request)
+{
+    int numbers = request->group->world * request->group->world;
+    int64_t longest = 0;
+
+    for (int i = 0; i < numbers; i++)
+        longest = request->op.counts[i] > longest ? request->op.counts[i] : longest;
+    return longest;
+}
+
 enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err)
 {
     int64_t per_slot = SHM_SLOT_BYTES / (int64_t)request->element_bytes;
@@ -45,13 +55,17 @@ enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *re
         lsi_part(request, r, &begin, &length);
         longest = length > longest ? length : longest;
     }
+    if (request->op.kind == LS_ALL_TO_ALL)
+        longest = longest_pair(request);
+    if (request->op.kind == LS_ALL_TO_ALL)
+        per_slot /= shm->group->world;
     if (reduces(request))
         per_slot /= (int64_t)shm->group->world * request->tree->max_partials;
     if (per_slot > 64)
         per_slot &= ~(int64_t)63;
     if (per_slot < 1)
         return ls_error_set(err, LS_EUNSUPPORTED, "%d partials a rank in a group of %d do not fit the staging memory",
-                            request->tree->max_partials, shm->group->world);
+                            request->tree != NULL ? request->tree->max_partials : 1, shm->group->world);
     shm->run.piece = per_slot;
     shm->run.chunks = (uint64_t)((longest + per_slot - 1) / per_slot);
     shm->run.in = shm->run.sum = shm->run.out = 0;
@@ -63,7 +77,12 @@ enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *re
 static uint8_t *staged_at(const struct shm *shm, const struct ls_request *request, int from, int owner, int partial,
                           uint64_t c)
 {
-    size_t index = reduces(request) ? (size_t)owner * (size_t)request->tree->max_partials + (size_t)partial : 0;
+    size_t index = 0;
+
+    if (reduces(request))
+        index = (size_t)owner * (size_t)request->tree->max_partials + (size_t)partial;
+    if (request->op.kind == LS_ALL_TO_ALL)
+        index = (size_t)owner;
 
     return shm_slot(shm, from, shm->chunk_base + c, false) + index * (size_t)shm->run.piece * request->element_bytes;
 }
@@ -107,6 +126,44 @@ static void deliver(const struct ls_request *request, int64_t at, const void *fr
         memcpy(to, from, bytes);
 }
 
+/* Piece c of what one rank gives another in an all-to-all. */
+static struct lsi_pair pair_piece(const struct shm *shm, const struct ls_request *request, int from, int to, uint64_t c)
+{
+    struct lsi_pair pair = lsi_pair_of(request, from, to);
+    int64_t skip = (int64_t)c * shm->run.piece < pair.length ? (int64_t)c * shm->run.piece : pair.length;
+
+    pair.src += skip;
+    pair.dst += skip;
+    pair.length = pair.length - skip < shm->run.piece ? pair.length - skip : shm->run.piece;
+    return pair;
+}
+
+static void give_pairs(struct shm *shm, const struct ls_request *request, uint64_t c)
+{
+    size_t size = request->element_bytes;
+    int rank = shm->group->rank;
+
+    for (int to = 0; to < shm->group->world; to++) {
+        struct lsi_pair pair = pair_piece(shm, request, rank, to, c);
+        uint8_t *out =
+            to == rank ? (uint8_t *)request->op.dst + (size_t)pair.dst * size : staged_at(shm, request, rank, to, 0, c);
+        if (pair.length > 0)
+            memcpy(out, (const uint8_t *)request->op.src + (size_t)pair.src * size, (size_t)pair.length * size);
+        moved(shm, (size_t)pair.length * size);
+    }
+}
+
+static void take_pairs(struct shm *shm, const struct ls_request *request, uint64_t c)
+{
+    int rank = shm->group->rank;
+
+    for (int from = 0; from < shm->group->world; from++) {
+        struct lsi_pair pair = pair_piece(shm, request, from, rank, c);
+        if (from != rank)
+            deliver(request, pair.dst, staged_at(shm, request, from, rank, 0, c), pair.length);
+    }
+}
+
 static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t c)
 {
     const struct ls_collective *op = &request->op;
@@ -119,6 +176,10 @@ static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t
                 if (owner != rank || request->tree->own[i].count > 0)
                     add_own(shm, request, i, &piece, staged_at(shm, request, rank, owner, i, c));
         }
+        return;
+    }
+    if (op->kind == LS_ALL_TO_ALL) {
+        give_pairs(shm, request, c);
         return;
     }
     struct piece piece = piece_of(shm, request, rank, c);
@@ -159,6 +220,8 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
         .inputs = shm->inputs,
         .outs = &out,
         .out_count = 1,
+        .divisor = request->divisor,
+        .dtype = request->op.dtype,
     };
     lsi_reduce_run(&reduce, piece.length);
     deliver(request, at, out, piece.length);
@@ -171,6 +234,10 @@ static void stage_out(struct shm *shm, const struct ls_request *request, uint64_
 
     if (request->op.kind == LS_REDUCE_SCATTER)
         return;
+    if (request->op.kind == LS_ALL_TO_ALL) {
+        take_pairs(shm, request, c);
+        return;
+    }
     for (int owner = 0; owner < shm->group->world; owner++) {
         if (owner == shm->group->rank)
             continue;

@@ -222,10 +222,33 @@ enum ls_status ls_sim_network_create(const struct ls_sim_options *options, struc
     return LS_OK;
 }
 
+struct ls_sim_network *lsi_sim_child(struct ls_sim_network *network, uint64_t key, int world)
+{
+    struct ls_sim_options options = network->options;
+    struct ls_sim_network *child;
+
+    (void)pthread_mutex_lock(&network->lock);
+    for (child = network->children; child != NULL && child->key != key; child = child->sibling)
+        ;
+    options.world = world;
+    options.seed += key * UINT64_C(0x9e3779b97f4a7c15);
+    if (child == NULL && ls_sim_network_create(&options, &child, NULL) == LS_OK) {
+        child->key = key;
+        child->sibling = network->children;
+        network->children = child;
+    }
+    (void)pthread_mutex_unlock(&network->lock);
+    return child;
+}
+
 void ls_sim_network_destroy(struct ls_sim_network *network)
 {
     if (network == NULL)
         return;
+    for (struct ls_sim_network *child; (child = network->children) != NULL;) {
+        network->children = child->sibling;
+        ls_sim_network_destroy(child);
+    }
     while (network->heap_count > 0)
         ls_free(pop(network));
     for (int i = 0; i < network->options.world * network->options.world; i++)
@@ -287,6 +310,8 @@ void ls_sim_step(struct ls_sim_network *network)
 {
     (void)pthread_mutex_lock(&network->lock);
     lsi_sim_advance(network);
+    for (struct ls_sim_network *child = network->children; child != NULL; child = child->sibling)
+        ls_sim_step(child);
     (void)pthread_mutex_unlock(&network->lock);
 }
 

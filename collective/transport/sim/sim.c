@@ -214,6 +214,7 @@ static const struct lsi_links_ops links_ops = {
     .idle = sim_idle,
     .abort = sim_abort,
     .destroy = sim_destroy,
+    .look = sim_poll,
     .tell_wait = sim_tell_wait,
     .heard_wait = sim_heard_wait,
 };
@@ -243,7 +244,13 @@ static enum ls_status sim_create(const struct ls_group_options *options, struct 
     struct sim *sim;
     enum ls_status status;
 
-    if (options->network == NULL || options->network->options.world != options->world)
+    struct ls_sim_network *network = options->network;
+
+    if (network != NULL && group->origin != NULL)
+        network = lsi_sim_child(((struct sim *)((struct lsi_message *)group->origin->group->state)->links)->network,
+                                (uint64_t)group->origin->group->splits << 32 | (uint32_t)group->origin->color,
+                                options->world);
+    if (network == NULL || network->options.world != options->world)
         return ls_error_set(err, LS_EINVAL, "the transport 'sim' needs a virtual network of %d members",
                             options->world);
     sim = ls_alloc_zeroed(1, sizeof *sim);
@@ -254,7 +261,7 @@ static enum ls_status sim_create(const struct ls_group_options *options, struct 
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     }
     sim->group = group;
-    sim->network = options->network;
+    sim->network = network;
     status = attach(sim, err);
     if (status != LS_OK) {
         ls_free(sim->links);
@@ -284,6 +291,7 @@ const struct ls_provider_ops lsi_sim_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .look = lsi_message_look,
     .tell_wait = lsi_message_tell_wait,
     .heard_wait = lsi_message_heard_wait,
     .now_ns = sim_now,

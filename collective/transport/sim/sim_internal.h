@@ -97,7 +97,14 @@ struct ls_sim_network {
     struct sim_event **heap;
     size_t heap_count;
     size_t heap_capacity;
+    /* Networks of sub-groups: made by the first member that comes. */
+    struct ls_sim_network *children;
+    struct ls_sim_network *sibling;
+    uint64_t key;
 };
+
+/* The network of the sub-group `key`; NULL: memory is short. */
+struct ls_sim_network *lsi_sim_child(struct ls_sim_network *network, uint64_t key, int world);
 
 static inline struct sim_stream *sim_stream(struct ls_sim_network *network, int from, int to)
 {

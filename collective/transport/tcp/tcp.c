@@ -46,23 +46,34 @@ static void prepare(struct tcp *tcp)
     tcp->polls[2 * world] = (struct pollfd){tcp->wake, POLLIN, 0};
 }
 
-static bool tcp_idle(void *state, int round)
+static void read_alarms(struct tcp *tcp, int timeout_ms)
 {
-    struct tcp *tcp = state;
     int world = tcp->group->world;
-    bool sleeps = round >= tcp->spin_rounds;
 
-    if (!sleeps && (round & 15) != 15) {
-        (void)sched_yield();
-        return false;
-    }
     prepare(tcp);
-    if (poll(tcp->polls, (nfds_t)(2 * world + 1), sleeps ? 5 : 0) <= 0)
-        return sleeps;
+    if (poll(tcp->polls, (nfds_t)(2 * world + 1), timeout_ms) <= 0)
+        return;
     for (int r = 0; r < world; r++)
         if (r != tcp->group->rank && tcp->polls[2 * r + 1].revents != 0)
             lsi_tcp_alarm_read(tcp, r);
+}
+
+static bool tcp_idle(void *state, int round)
+{
+    struct tcp *tcp = state;
+    bool sleeps = round >= tcp->spin_rounds;
+
+    if (!sleeps && (round & 15) != 15)
+        (void)sched_yield();
+    else
+        read_alarms(tcp, sleeps ? 5 : 0);
     return sleeps;
+}
+
+static enum ls_status tcp_look(void *state, int *culprit, struct ls_error *err)
+{
+    read_alarms(state, 0);
+    return lsi_tcp_move(state, culprit, err);
 }
 
 /* From any thread: peers read the reason first, then the end of the data. */
@@ -125,6 +136,7 @@ static const struct lsi_links_ops links_ops = {
     .idle = tcp_idle,
     .abort = tcp_abort,
     .destroy = tcp_destroy,
+    .look = tcp_look,
     .tell_wait = tcp_tell_wait,
     .heard_wait = tcp_heard_wait,
 };
@@ -201,6 +213,8 @@ const struct ls_provider_ops lsi_tcp_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .look = lsi_message_look,
+    .listens = true,
     .tell_wait = lsi_message_tell_wait,
     .heard_wait = lsi_message_heard_wait,
 };

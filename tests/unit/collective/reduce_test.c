@@ -121,3 +121,96 @@ Test(reduce, several_results)
         cr_assert(outs[stream][1][5] == 0 && outs[stream][1][COUNT + 6] == 0);
     }
 }
+
+/* The value of an f16, by its definition. */
+static double of_f16(uint16_t h)
+{
+    int e = h >> 10 & 31, m = h & 1023;
+    double magnitude = e == 31  ? (m == 0 ? (double)INFINITY : (double)NAN)
+                       : e == 0 ? ldexp(m, -24)
+                                : ldexp(1024 + m, e - 25);
+
+    return (h & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+/* x is nearest to what h means, of equally near ones the even; 65520 and above is infinity. */
+static bool rounds_to(double x, uint16_t h)
+{
+    double value = of_f16(h), below, above;
+
+    if (isnan(x) || isnan(value))
+        return isnan(x) && isnan(value);
+    if (isinf(value))
+        return fabs(x) >= 65520 && (x > 0) == (value > 0);
+    if (fabs(x) >= 65520)
+        return false;
+    below = (h & 0x7fff) > 0 ? fabs(of_f16((uint16_t)((h & 0x7fff) - 1))) : 0;
+    above = (h & 0x7fff) == 0x7bff ? 65536 : fabs(of_f16((uint16_t)((h & 0x7fff) + 1)));
+    if (x != 0 && value != 0 && (x > 0) != (value > 0))
+        return false;
+    double up = above - fabs(x), down = fabs(x) - below, off = fabs(fabs(x) - fabs(value));
+    bool even = (h & 1) == 0;
+    return (off < up || (off == up && even)) && ((h & 0x7fff) == 0 || off < down || (off == down && even));
+}
+
+/* Every f16 survives a product with one, and sums and products of f16 are rounded to nearest even once, subnormal ones,
+ * infinities and NaN included. */
+Test(reduce, f16)
+{
+    static uint16_t a[65536], b[65536], out[65536];
+    lsi_combine sum = lsi_combine_get(LS_F16, LS_SUM), product = lsi_combine_get(LS_F16, LS_PRODUCT);
+
+    for (int i = 0; i < 65536; i++) {
+        a[i] = (uint16_t)i;
+        b[i] = 0x3c00;
+    }
+    product(out, a, b, 65536);
+    for (int i = 0; i < 65536; i++)
+        cr_assert(out[i] == a[i] || (isnan(of_f16(a[i])) && isnan(of_f16(out[i]))), "%04x became %04x", a[i], out[i]);
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < 65536; i++)
+            b[i] = (uint16_t)((i * 40503u + round * 9973u) ^ (i >> 3));
+        sum(out, a, b, 65536);
+        for (int i = 0; i < 65536; i++)
+            cr_assert(rounds_to(of_f16(a[i]) + of_f16(b[i]), out[i]), "%04x + %04x is not %04x", a[i], b[i], out[i]);
+        product(out, a, b, 65536);
+        for (int i = 0; i < 65536; i++)
+            cr_assert(rounds_to(of_f16(a[i]) * of_f16(b[i]), out[i]), "%04x * %04x is not %04x", a[i], b[i], out[i]);
+    }
+}
+
+/* A mean is the sum divided once, also where one leaf stands for all; integers have none. */
+Test(reduce, mean)
+{
+    struct lsi_steps steps = {.count = 1, .step = {{0, 0, 1}}};
+    float a[1500], b[1500], out[1500];
+    const void *inputs[] = {a, b};
+    void *outs[] = {out};
+    struct lsi_reduce reduce = {.combine = lsi_combine_get(LS_F32, LS_MEAN),
+                                .element_bytes = 4,
+                                .steps = &steps,
+                                .inputs = inputs,
+                                .outs = outs,
+                                .out_count = 1,
+                                .divisor = 3,
+                                .dtype = LS_F32};
+
+    cr_assert_null(lsi_combine_get(LS_I32, LS_MEAN));
+    for (int i = 0; i < 1500; i++) {
+        a[i] = (float)i * 1.1f;
+        b[i] = 7.0f / (float)(i + 1);
+    }
+    for (int stream = 0; stream < 2; stream++) {
+        reduce.stream = stream == 1;
+        steps.count = 1;
+        steps.step[0].dst = -1;
+        lsi_reduce_run(&reduce, 1500);
+        for (int i = 0; i < 1500; i++)
+            cr_assert_eq(out[i], (a[i] + b[i]) / 3.0f);
+        steps.count = 0;
+        steps.only = 1;
+        lsi_reduce_run(&reduce, 1500);
+        for (int i = 0; i < 1500; i++)
+            cr_assert_eq(out[i], b[i] / 3.0f);
+    }
+}
