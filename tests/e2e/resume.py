@@ -17,7 +17,7 @@ import zipfile
 
 import lockstep as ls
 
-INVALID, BUSY = 3, 8
+INVALID, FILES, BUSY = 3, 4, 8
 
 
 def with_job(case):
@@ -160,6 +160,10 @@ def fresh(folder, job, out):
     ls.says(ls.run([ls.BINARY, "train", job, "--fresh"], check=False), BUSY, out, "--overwrite")
     if ls.checkpoints(out) != before:
         raise ls.Failed("the checkpoints changed")
+    ls.says(ls.run([ls.BINARY, "train", job, "--fresh", "--overwrite", "--set", "data.validation.labels=gone.npy"],
+                   check=False), FILES, "gone.npy")  # a job that cannot be trained removes nothing
+    if ls.checkpoints(out) != before:
+        raise ls.Failed("a job that does not begin removed an earlier one's checkpoints")
     other = ls.train(job, out, "--fresh", "--overwrite", "--set", "seed=8")
     if other["params_sha256"] == expected["params_sha256"]:
         raise ls.Failed("another seed gave the same numbers")
