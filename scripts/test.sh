@@ -68,7 +68,8 @@ step "lint" python3 "$ROOT/tests/lint/lint.py" --binary "$ROOT/build/release/loc
 suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
-  suite "unit tests under the thread sanitizer" tsan -L 'unit|conformance' -LE full
+  # Criterion does not start under the thread sanitizer, so plain programs run: groups, and training from C.
+  suite "groups and training under the thread sanitizer" tsan -R "conformance|sim/|e2e/example" -LE full
   suite "rest of the release suite" release -L full
   suite "unit tests of the minimal build" minimal -L unit -LE full
   CC=clang suite "fuzzing" fuzz -L fuzz

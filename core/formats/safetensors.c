@@ -19,8 +19,8 @@ struct ls_safetensors {
 static const struct {
     const char *name;
     enum ls_dtype dtype;
-} dtypes[] = {{"F32", LS_F32}, {"F64", LS_F64}, {"BF16", LS_BF16}, {"I32", LS_I32},
-              {"I64", LS_I64}, {"U8", LS_U8},   {"BOOL", LS_BOOL}};
+} dtypes[] = {{"F32", LS_F32}, {"F64", LS_F64}, {"BF16", LS_BF16}, {"F16", LS_F16},
+              {"I32", LS_I32}, {"I64", LS_I64}, {"U8", LS_U8},     {"BOOL", LS_BOOL}};
 
 static const char *dtype_name(enum ls_dtype dtype)
 {
