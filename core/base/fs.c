@@ -284,10 +284,10 @@ enum ls_status ls_fs_remove(const char *path, struct ls_error *err)
     if (lstat(path, &info) != 0)
         return errno == ENOENT ? LS_OK : lsi_fs_fail(err, "look at", path);
     if (!S_ISDIR(info.st_mode))
-        return unlink(path) == 0 ? LS_OK : lsi_fs_fail(err, "remove", path);
+        return unlink(path) == 0 || errno == ENOENT ? LS_OK : lsi_fs_fail(err, "remove", path);
     status = ls_fs_list(path, &names, &count, err);
     if (status != LS_OK)
-        return status;
+        return ls_fs_exists(path) ? status : LS_OK;
     for (size_t i = 0; i < count && status == LS_OK; i++) {
         char *child = ls_path_join(path, names[i]);
 
@@ -295,7 +295,7 @@ enum ls_status ls_fs_remove(const char *path, struct ls_error *err)
         ls_free(child);
     }
     ls_free(names);
-    if (status == LS_OK && rmdir(path) != 0)
+    if (status == LS_OK && rmdir(path) != 0 && errno != ENOENT)
         status = lsi_fs_fail(err, "remove", path);
     return status;
 }

@@ -200,7 +200,8 @@ static enum ls_status write_all(struct ls_replica *replica, struct ls_ckpt_meta 
         return status == LS_OK ? told : ls_error_set(err, status, "%s", why.message);
     for (int r = 0; r < replica->world && told == LS_OK; r++)
         told = take(replica, &all[r].outcome, r, err);
-    if (told != LS_OK && replica->rank == 0)
+    /* Every rank, for the first that reports the failure ends the job, perhaps before rank 0 gets here. */
+    if (told != LS_OK)
         ls_ckpt_abandon(replica->trainer->job->checkpoint_directory, meta->step);
     return told;
 }

@@ -8,6 +8,7 @@
 #include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -101,6 +102,36 @@ Test(fs, directories)
     ls_free(deep);
     ls_free(top);
     ls_free(file);
+}
+
+static void *remove_tree(void *tree)
+{
+    return ls_fs_remove(tree, NULL) == LS_OK ? tree : NULL;
+}
+
+/* Two that remove the same tree at once both find it gone: neither takes what the other removed for a failure. */
+Test(fs, removed_by_two)
+{
+    char *top = ls_path_join(directory, "tree");
+
+    for (int round = 0; round < 300; round++) {
+        pthread_t threads[2];
+        void *done[2];
+
+        for (int i = 0; i < 12; i++) {
+            char *deep = ls_str_format("%s/%d/%d", top, i / 4, i);
+
+            cr_assert_eq(ls_fs_mkdirs(deep, NULL), LS_OK);
+            ls_free(deep);
+        }
+        for (int t = 0; t < 2; t++)
+            cr_assert_eq(pthread_create(&threads[t], NULL, remove_tree, top), 0);
+        for (int t = 0; t < 2; t++)
+            cr_assert_eq(pthread_join(threads[t], &done[t]), 0);
+        cr_assert(done[0] == top && done[1] == top, "round %d", round);
+        cr_assert_not(ls_fs_exists(top));
+    }
+    ls_free(top);
 }
 
 /* An open file is read at offsets to its exact end, and written piece by piece under the injected limit. */
