@@ -6,12 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* JSON has no NaN and no infinity: there they are null, and a person must not miss them. */
 static void print_real(const json_t *o, const char *key, const char *text, const char *unit)
 {
     const json_t *value = json_object_get(o, key);
 
     if (json_is_number(value))
         printf("  %-16s %.6g%s\n", text, json_number_value(value), unit);
+    else if (json_is_null(value))
+        printf("  %-16s not a finite number\n", text);
 }
 
 static void print_text(const json_t *o, const char *key, const char *text)
@@ -28,8 +31,7 @@ static void print_metrics(json_t *o)
     const char *key;
     json_t *value;
 
-    json_object_foreach(o, key, value) if (strncmp(key, "val_", 4) == 0 && json_is_number(value))
-        printf("  %-16s %.6g\n", key, json_number_value(value));
+    json_object_foreach(o, key, value) if (strncmp(key, "val_", 4) == 0) print_real(o, key, key, "");
 }
 
 void ls_summary_print(const char *summary, bool json, const char *path)
@@ -48,12 +50,13 @@ void ls_summary_print(const char *summary, bool json, const char *path)
         return;
     /* Without a step of its own a run has no speed to tell. */
     ran = json_number_value(json_object_get(o, "first_step_s")) > 0;
-    printf("%s after %lld steps on %lld replicas (%s, %s)\n",
+    printf("%s after %lld steps on %lld %s (%s, %s)\n",
            !json_is_true(json_object_get(o, "finished")) ? "Stopped"
            : ran                                         ? "Finished"
                                                          : "Already finished",
            (long long)json_integer_value(json_object_get(o, "steps")),
            (long long)json_integer_value(json_object_get(o, "workers")),
+           json_integer_value(json_object_get(o, "workers")) == 1 ? "replica" : "replicas",
            json_string_value(json_object_get(o, "device")), json_string_value(json_object_get(o, "transport")));
     print_real(o, "loss", "loss", "");
     print_metrics(o);
