@@ -190,6 +190,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
         {"against", "NAME", "mpi: race MPI_Allreduce in turns (starts the ranks by mpirun)", LS_OPTION_TEXT, &against},
+        {"table", NULL, "race the ways of the backend and show which the table of choices takes", LS_OPTION_FLAG,
+         &bench.table},
         {"json", NULL, "print one line of JSON", LS_OPTION_FLAG, &bench.json},
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
     enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 0, NULL, err);

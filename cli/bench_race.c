@@ -24,29 +24,35 @@ struct race {
     struct ls_member members[LS_BENCH_MAX_RANKS];
     struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
     struct ls_group *other;   /* tcp or mpi where that is what races */
+    struct ls_group *ways[MOST_VARIANTS];
+    int way_count, joined;
+    void *shared; /* registered with control */
     int64_t most_bytes;
     float *src, *dst;
     struct ls_bench_variant variants[MOST_VARIANTS];
     int count, copy, usual, kept; /* places among the variants; -1: not there */
     double *times;
     double round_trip_s;
-    json_t *rows;
+    json_t *rows, *chosen;
 };
 
-static enum ls_status join(struct race *race, const char *backend, int listener, struct ls_group **group,
-                           struct ls_error *err)
+/* way: NULL, or the one that all operations of the group go. */
+static enum ls_status join(struct race *race, const char *backend, int listener, const char *way,
+                           struct ls_group **group, struct ls_error *err)
 {
     const struct ls_bench_allreduce *bench = race->bench;
     struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
-    char rendezvous[96];
+    char rendezvous[96], choice[80];
 
-    (void)snprintf(rendezvous, sizeof rendezvous, "%s/group", bench->directory);
+    (void)snprintf(rendezvous, sizeof rendezvous, "%s/group%d", bench->directory, race->joined++);
+    (void)snprintf(choice, sizeof choice, "any/any/any/any=%s", way);
     options.members = race->members;
     options.world = bench->ranks;
     options.rank = bench->rank;
-    options.generation = 1;
+    options.generation = (uint64_t)race->joined;
     options.rendezvous = rendezvous;
     options.listener = listener;
+    options.collectives = way != NULL ? choice : NULL;
     memcpy(options.secret, bench->secret, sizeof options.secret);
     return ls_group_create(backend, &options, group, err);
 }
@@ -58,11 +64,11 @@ static enum ls_status join_control(struct race *race, struct ls_error *err)
         (void)ls_str_into(race->members[r].host, sizeof race->members[r].host, "this machine");
         (void)ls_str_into(race->members[r].address, sizeof race->members[r].address, "127.0.0.1");
     }
-    return join(race, race->bench->ranks == 1 ? "self" : "shm", -1, &race->control, err);
+    return join(race, race->bench->ranks == 1 ? "self" : "shm", -1, NULL, &race->control, err);
 }
 
 /* Everybody listens and tells everybody where. */
-static enum ls_status join_tcp(struct race *race, struct ls_error *err)
+static enum ls_status join_tcp(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
 {
     int64_t counts[LS_BENCH_MAX_RANKS], ports[LS_BENCH_MAX_RANKS], own;
     uint16_t port;
@@ -79,7 +85,7 @@ static enum ls_status join_tcp(struct race *race, struct ls_error *err)
     for (int r = 0; r < race->bench->ranks; r++)
         race->members[r].port = (uint16_t)ports[r];
     if (status == LS_OK)
-        status = join(race, "tcp", listener, &race->other, err);
+        status = join(race, "tcp", listener, way, group, err);
     if (status != LS_OK)
         ls_tcp_unlisten(listener);
     return status;
@@ -124,19 +130,55 @@ static int add(struct race *race, struct ls_bench_variant variant)
     return race->count++;
 }
 
+static enum ls_status join_backend(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
+{
+    if (strcmp(race->bench->backend, "tcp") == 0)
+        return join_tcp(race, way, group, err);
+    return join(race, race->bench->backend, -1, way, group, err);
+}
+
+/* A group for each way; over shared memory each has its registered buffers. */
+static enum ls_status add_ways(struct race *race, struct ls_error *err)
+{
+    struct ls_group *asked = race->other != NULL ? race->other : race->control;
+    const char *names[8];
+    bool shm = race->other == NULL;
+    int count = ls_bench_ways(asked, names);
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < count && status == LS_OK; i++) {
+        struct ls_group **group = &race->ways[race->way_count];
+        float *src = race->src, *dst = race->dst;
+        status = join_backend(race, names[i], group, err);
+        race->way_count += status == LS_OK;
+        if (status == LS_OK && shm) {
+            status = ls_group_register(*group, (size_t)race->most_bytes * 2, &race->shared, err);
+            src = race->shared;
+            dst = src + race->most_bytes / (int64_t)sizeof *src;
+        }
+        if (status == LS_OK)
+            (void)add(race, (struct ls_bench_variant){names[i], ls_bench_group, *group, src, dst, NULL});
+    }
+    return status;
+}
+
 static enum ls_status add_variants(struct race *race, struct ls_error *err)
 {
     float *src = race->src, *dst = race->dst;
-    void *shared = NULL;
+    enum ls_status status = LS_OK;
 
     race->copy = race->usual = race->kept = -1;
-    if (race->other == NULL) {
-        enum ls_status status = ls_group_register(race->control, (size_t)race->most_bytes * 2, &shared, err);
+    if (race->bench->table) {
+        status = add_ways(race, err);
         if (status != LS_OK)
             return status;
-        float *second = (float *)shared + race->most_bytes / (int64_t)sizeof *second;
-        (void)add(race,
-                  (struct ls_bench_variant){"shm, registered", ls_bench_group, race->control, shared, second, NULL});
+    } else if (race->other == NULL) {
+        status = ls_group_register(race->control, (size_t)race->most_bytes * 2, &race->shared, err);
+        if (status != LS_OK)
+            return status;
+        float *second = (float *)race->shared + race->most_bytes / (int64_t)sizeof *second;
+        (void)add(race, (struct ls_bench_variant){"shm, registered", ls_bench_group, race->control, race->shared,
+                                                  second, NULL});
         (void)add(race, (struct ls_bench_variant){"shm, any memory", ls_bench_group, race->control, src, dst, NULL});
     } else {
         (void)add(race, (struct ls_bench_variant){race->bench->backend, ls_bench_group, race->other, src, dst, NULL});
@@ -158,10 +200,8 @@ static enum ls_status prepare(struct race *race, struct ls_error *err)
 
     for (int i = 0; i < bench->size_count; i++)
         race->most_bytes = bench->sizes[i] > race->most_bytes ? bench->sizes[i] : race->most_bytes;
-    if (status == LS_OK && strcmp(bench->backend, "tcp") == 0)
-        status = join_tcp(race, err);
-    if (status == LS_OK && strcmp(bench->backend, "mpi") == 0)
-        status = join(race, "mpi", -1, &race->other, err);
+    if (status == LS_OK && strcmp(bench->backend, "shm") != 0)
+        status = join_backend(race, NULL, &race->other, err);
     if (status != LS_OK)
         return status;
     bind(bench);
@@ -169,7 +209,8 @@ static enum ls_status prepare(struct race *race, struct ls_error *err)
     race->dst = ls_alloc_aligned((size_t)race->most_bytes);
     race->times = ls_alloc_zeroed((size_t)bench->rounds * MOST_VARIANTS, sizeof *race->times);
     race->rows = json_array();
-    if (race->src == NULL || race->dst == NULL || race->times == NULL || race->rows == NULL)
+    race->chosen = json_array();
+    if (race->src == NULL || race->dst == NULL || race->times == NULL || race->rows == NULL || race->chosen == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for buffers of %lld bytes", (long long)race->most_bytes);
     if (bench->ranks > 1)
         measure_round_trip(race);
@@ -251,9 +292,45 @@ static void print_json(struct race *race)
     o = json_pack("{s:i, s:i, s:s, s:i, s:f, s:f, s:O}", "ranks", bench->ranks, "processors",
                   (int)sysconf(_SC_NPROCESSORS_ONLN), "backend", bench->backend, "rounds", bench->rounds, "load", load,
                   "round_trip_ns", race->round_trip_s * 1e9, "rows", race->rows);
+    if (bench->table)
+        (void)json_object_set(o, "choices", race->chosen);
     (void)json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(o);
+}
+
+/* What the table says for this size and what was fastest here. */
+static void report_choice(struct race *race, int64_t bytes, int rounds)
+{
+    struct ls_group *group = race->other != NULL ? race->other : race->control;
+    const char *chosen = ls_bench_chosen(group, bytes / (int64_t)sizeof(float));
+    double best = 0;
+    int fastest = 0;
+
+    for (int v = 0; v < race->way_count; v++) {
+        double time = ls_bench_figure_of(race->times + (size_t)v * (size_t)rounds, rounds).median;
+        if (v == 0 || time < best) {
+            best = time;
+            fastest = v;
+        }
+    }
+    if (race->bench->json)
+        (void)json_array_append_new(race->chosen, json_pack("{s:I, s:s, s:s}", "bytes", (json_int_t)bytes, "chosen",
+                                                            chosen, "fastest", race->variants[fastest].name));
+    else
+        printf("%11lld  the table chooses %s; fastest was %s\n", (long long)bytes, chosen,
+               race->variants[fastest].name);
+}
+
+/* The rows in force, as LOCKSTEP_COLLECTIVES takes them. */
+static void print_table(const struct race *race)
+{
+    const struct ls_group *group = race->other != NULL ? race->other : race->control;
+    char row[80];
+
+    printf("the first row that fits is taken; LOCKSTEP_COLLECTIVES puts others before them:\n");
+    for (int i = 0; ls_bench_row(group, i, row); i++)
+        printf("  %s\n", row);
 }
 
 static enum ls_status run_sizes(struct race *race, struct ls_error *err)
@@ -270,11 +347,15 @@ static enum ls_status run_sizes(struct race *race, struct ls_error *err)
                                race->times, err);
         for (int v = 0; v < race->count && status == LS_OK && bench->rank == 0; v++)
             report_variant(race, bytes, v, rounds);
+        if (status == LS_OK && bench->rank == 0 && bench->table)
+            report_choice(race, bytes, rounds);
         if (bench->rank == 0)
             (void)fflush(stdout);
     }
     if (status == LS_OK && bench->rank == 0 && bench->json)
         print_json(race);
+    else if (status == LS_OK && bench->rank == 0 && bench->table)
+        print_table(race);
     return status;
 }
 
@@ -291,7 +372,10 @@ enum ls_status ls_bench_allreduce_race(const struct ls_bench_allreduce *bench, s
         status = run_sizes(race, err);
     ls_group_destroy(race->other);
     ls_group_destroy(race->control);
+    for (int i = 0; i < race->way_count; i++)
+        ls_group_destroy(race->ways[i]);
     json_decref(race->rows);
+    json_decref(race->chosen);
     ls_free(race->times);
     ls_free(race->src);
     ls_free(race->dst);

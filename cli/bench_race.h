@@ -18,6 +18,7 @@ struct ls_bench_allreduce {
     int rounds;
     bool mpi; /* MPI was started: MPI_Allreduce races too */
     bool json;
+    bool table;          /* one variant for each way of the backend */
     const char *backend; /* "shm", "tcp" or "mpi" */
     int64_t sizes[LS_BENCH_MAX_SIZES];
     int size_count;

@@ -2,6 +2,7 @@
 /* See bench.h. Runs below 32 KiB are repeated on one input: rewriting it would cost more than they do. */
 #include "collective/bench.h"
 
+#include "collective/group_impl.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
@@ -14,6 +15,8 @@
 
 #define SMALL_BYTES (32 * 1024)
 #define SMALL_REPEATS 500
+#define WARM_BYTES (4 << 20)
+#define WARM_RUNS 9
 
 static int compare(const void *a, const void *b)
 {
@@ -61,8 +64,10 @@ enum ls_status ls_bench_race(struct ls_group *control, const struct ls_bench_var
     enum ls_status status = LS_OK;
     double warm;
 
-    for (int v = 0; v < variant_count && status == LS_OK; v++)
-        status = time_one(control, &variants[v], count, &warm, err);
+    /* Memory is touched for the first time by these: a ring of slots takes as many small operations as it has slots. */
+    for (int i = 0; i < (count * 4 <= WARM_BYTES ? WARM_RUNS : 1); i++)
+        for (int v = 0; v < variant_count && status == LS_OK; v++)
+            status = time_one(control, &variants[v], count, &warm, err);
     for (int i = 0; i < rounds && status == LS_OK; i++)
         for (int v = 0; v < variant_count && status == LS_OK; v++)
             status = time_one(control, &variants[v], count, &times[v * rounds + i], err);
@@ -136,6 +141,37 @@ enum ls_status ls_bench_heap_kept(const struct ls_bench_variant *variant, int64_
     (void)mallopt(M_MMAP_MAX, 0);
     (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
     return settle(variant, count, err);
+}
+
+int ls_bench_ways(const struct ls_group *group, const char *names[8])
+{
+    int count = 0;
+
+    for (int way = LSI_ONE_SHOT + 1; way <= LSI_BINOMIAL && group->ops->supports != NULL; way++)
+        if (group->ops->supports(LS_ALL_REDUCE, (enum lsi_way)way))
+            names[count++] = lsi_way_name(way);
+    return count;
+}
+
+const char *ls_bench_chosen(struct ls_group *group, int64_t count)
+{
+    struct lsi_tree tree = {.max_partials = 1};
+    struct ls_request request = {.group = group,
+                                 .op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = count},
+                                 .signature = {.count = count},
+                                 .tree = &tree,
+                                 .element_bytes = sizeof(float)};
+
+    lsi_choose(&request);
+    return lsi_way_name(request.way);
+}
+
+bool ls_bench_row(const struct ls_group *group, int i, char text[80])
+{
+    if (i >= group->choices.count)
+        return false;
+    (void)lsi_choice_text(&group->choices.row[i], text);
+    return true;
 }
 
 #define TRIPS 1000

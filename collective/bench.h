@@ -45,6 +45,13 @@ enum ls_status ls_bench_mpi(void *state, const float *src, float *dst, int64_t c
 enum ls_status ls_bench_heap_usual(const struct ls_bench_variant *variant, int64_t count, struct ls_error *err);
 enum ls_status ls_bench_heap_kept(const struct ls_bench_variant *variant, int64_t count, struct ls_error *err);
 
+/* The ways that an all-reduce can go in the group, without its one-shot; returns how many. Static memory. */
+int ls_bench_ways(const struct ls_group *group, const char *names[8]);
+/* The way that the group's table chooses for an all-reduce of f32. Static memory. */
+const char *ls_bench_chosen(struct ls_group *group, int64_t count);
+/* Row i of the group's table; false behind the last. */
+bool ls_bench_row(const struct ls_group *group, int i, char text[80]);
+
 /* Seconds of one round trip of a cache line between two processors: side 0 and side 1 call it at once with the same
  * line (in shared memory, 0 at first). 0 where the other side did not come within a second. */
 double ls_bench_round_trip(_Atomic uint32_t *line, int side);

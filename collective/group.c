@@ -7,7 +7,10 @@
 #include "core/base/str.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define CHOICES_VARIABLE "LOCKSTEP_COLLECTIVES"
 
 static const struct ls_provider_ops *const providers[] = {
     &lsi_self_provider, &lsi_shm_provider, &lsi_tcp_provider, &lsi_mpi_provider, &lsi_sim_provider,
@@ -74,6 +77,7 @@ static enum ls_status keep_options(struct ls_group *group, const struct ls_group
     group->options.members = NULL;
     group->options.listener = -1;
     group->options.abandon = NULL;
+    group->options.collectives = NULL;
     group->options.rendezvous = options->rendezvous != NULL ? ls_str_copy(options->rendezvous) : NULL;
     group->world = options->world;
     group->rank = options->rank;
@@ -87,7 +91,8 @@ static enum ls_status keep_options(struct ls_group *group, const struct ls_group
         return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d members", options->world);
     memcpy(group->members, options->members, (size_t)group->world * sizeof group->members[0]);
     fill_flat(group->flat, group->world);
-    return LS_OK;
+    return lsi_choices_make(options->collectives != NULL ? options->collectives : getenv(CHOICES_VARIABLE),
+                            &group->choices, err);
 }
 
 enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
@@ -105,6 +110,8 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
     made->origin = origin;
     made->parent = origin != NULL ? origin->group : NULL;
     status = keep_options(made, options, err);
+    if (status == LS_OK && origin != NULL)
+        made->choices = origin->group->choices;
     if (status == LS_OK)
         status = made->ops->create(options, made, &made->state, err);
     made->origin = NULL;

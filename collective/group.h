@@ -40,6 +40,9 @@ struct ls_group_options {
      * formed cannot be aborted otherwise. */
     const _Atomic bool *abandon;
     struct ls_sim_network *network; /* sim: borrowed until the group ends */
+    /* Rows "TRANSPORT/OPERATION/MEMBERS/BYTES=WAY" with commas between them, which come before the built-in choices, the
+     * same in all members; NULL: LOCKSTEP_COLLECTIVES in the environment. Borrowed during the call. */
+    const char *collectives;
 };
 #define LS_GROUP_OPTIONS_DEFAULT                                             \
     {                                                                        \

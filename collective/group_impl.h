@@ -7,6 +7,7 @@
 #ifndef LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
 #define LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
 
+#include "collective/choice.h"
 #include "collective/group.h"
 #include "collective/tree.h"
 
@@ -22,7 +23,7 @@ struct lsi_signature {
     uint8_t kind;
     uint8_t reduction;
     uint8_t dtype;
-    uint8_t reserved;
+    uint8_t way; /* enum lsi_way */
     int32_t root;
 };
 
@@ -37,6 +38,7 @@ struct ls_request {
     const void *own_leaf;        /* what leaves points to where there is one contribution a rank */
     size_t element_bytes;
     int divisor; /* of a mean; 1 otherwise */
+    enum lsi_way way;
     bool published;
     bool finished;
     enum ls_status status;
@@ -74,6 +76,7 @@ struct ls_group {
     struct ls_request *tail;
     struct ls_request *spare;
     struct lsi_tree_cache trees;
+    struct lsi_choices choices;
     struct ls_tree_layout *flat; /* one leaf a rank: ALL_REDUCE and REDUCE_SCATTER */
     void **plain;                /* memory of ls_group_register where the provider has none of its own */
     int plain_count;
@@ -109,6 +112,8 @@ struct ls_provider_ops {
     /* Optional pair: own part of shared memory is reserved; after all members have done so it is mapped. */
     enum ls_status (*reserve)(void *state, size_t bytes, struct ls_error *err);
     enum ls_status (*map)(void *state, size_t bytes, void **memory, struct ls_error *err);
+    /* Whether an operation (ALL_REDUCE: also the canonical one) can go a way, ONE_SHOT aside; NULL: only that one. */
+    bool (*supports)(int kind, enum lsi_way way);
     /* Optional: whether peers have ended the group, though nothing of it is waited for. */
     enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
     /* Optional: the highest lsi_origin.context that this process has used. */
@@ -166,7 +171,7 @@ struct lsi_pair lsi_pair_of(const struct ls_request *request, int from, int to);
 /* Elements of the own source of an ALL_TO_ALL. */
 int64_t lsi_row(const struct ls_request *request, int from);
 
-/* Small operations: at most LSI_SMALL_BYTES of values a rank. All members come to the same answer. */
+/* At most LSI_SMALL_BYTES of values a rank: it may go ONE_SHOT. All members come to the same answer. */
 bool lsi_is_small(const struct ls_request *request);
 /* Own values into `values` of LSI_SMALL_BYTES. */
 void lsi_small_write(const struct ls_request *request, void *values);

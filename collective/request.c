@@ -27,9 +27,10 @@ const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t s
     if (signature->kind == LS_BARRIER)
         (void)snprintf(text, 128, "operation %llu (barrier)", (unsigned long long)sequence);
     else
-        (void)snprintf(text, 128, "operation %llu (%s of %lld %s%s%s, #%08x)", (unsigned long long)sequence,
+        (void)snprintf(text, 128, "operation %llu (%s of %lld %s%s%s, %s, #%08x)", (unsigned long long)sequence,
                        kind_name(signature->kind), (long long)signature->count, dtype, reduces ? ", " : "",
-                       reduces ? reductions[signature->reduction] : "", (unsigned)(signature->hash & 0xffffffffu));
+                       reduces ? reductions[signature->reduction] : "", lsi_way_name(signature->way),
+                       (unsigned)(signature->hash & 0xffffffffu));
     return text;
 }
 
@@ -137,6 +138,8 @@ static void sign(struct ls_request *request)
         signature->hash = request->tree->hash;
     if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_TO_ALL)
         signature->hash = ls_xxh3(op->counts, (size_t)numbers * sizeof op->counts[0], 0);
+    lsi_choose(request);
+    signature->way = (uint8_t)request->way;
 }
 
 static struct ls_request *take_request(struct ls_group *group)

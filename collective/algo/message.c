@@ -45,7 +45,7 @@ static size_t payload_of(const struct ls_request *request, int r)
 {
     const struct ls_collective *op = &request->op;
 
-    if (op->kind == LS_BARRIER || !lsi_is_small(request))
+    if (op->kind == LS_BARRIER || request->way != LSI_ONE_SHOT)
         return 0;
     if (op->kind == LS_ALL_GATHER)
         return (size_t)op->counts[r] * request->element_bytes;
@@ -64,7 +64,7 @@ static enum ls_status send_frames(struct lsi_message *m, struct ls_request *requ
     m->frame->payload_bytes = (uint32_t)payload;
     m->frame->sequence = request->sequence;
     m->frame->signature = request->signature;
-    if (lsi_is_small(request))
+    if (request->way == LSI_ONE_SHOT)
         lsi_small_write(request, m->frame->payload);
     for (int r = 0; r < m->group->world && status == LS_OK; r++) {
         if (r == m->group->rank)
@@ -120,16 +120,39 @@ static enum ls_status check_frames(struct lsi_message *m, struct ls_request *req
     return status;
 }
 
+static const struct lsi_algorithm *find_algorithm(int kind, enum lsi_way way)
+{
+    static const struct {
+        int kind;
+        enum lsi_way way;
+        const struct lsi_algorithm *algorithm;
+    } all[] = {
+        {LS_ALL_REDUCE, LSI_GATHER, &lsi_all_reduce_gather},
+        {LS_ALL_REDUCE, LSI_CANONICAL, &lsi_all_reduce_canonical},
+        {LS_REDUCE_SCATTER, LSI_CANONICAL, &lsi_all_reduce_canonical},
+        {LS_ALL_GATHER, LSI_DIRECT, &lsi_all_gather_direct},
+        {LS_BROADCAST, LSI_BINOMIAL, &lsi_broadcast_binomial},
+        {LS_ALL_TO_ALL, LSI_DIRECT, &lsi_all_to_all_direct},
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i].way == way && (all[i].kind == kind || (all[i].kind == LS_ALL_REDUCE && kind == LS_ALL_REDUCE_TREE)))
+            return all[i].algorithm;
+    return NULL;
+}
+
+bool lsi_message_supports(int kind, enum lsi_way way)
+{
+    return find_algorithm(kind, way) != NULL;
+}
+
 static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
 {
     m->phase = LSI_MESSAGE_PAYLOADS;
-    if (lsi_is_small(request))
+    if (request->way == LSI_ONE_SHOT)
         return LS_OK;
     m->phase = LSI_MESSAGE_ALGORITHM;
-    m->algorithm = request->op.kind == LS_ALL_GATHER   ? &lsi_all_gather_direct
-                   : request->op.kind == LS_ALL_TO_ALL ? &lsi_all_to_all_direct
-                   : request->op.kind == LS_BROADCAST  ? &lsi_broadcast_binomial
-                                                       : &lsi_all_reduce_canonical;
+    m->algorithm = find_algorithm((int)request->op.kind, request->way);
     return m->algorithm->begin(m, request, err);
 }
 

@@ -55,6 +55,7 @@ struct lsi_algorithm {
     enum ls_status (*advance)(struct lsi_message *m, struct ls_request *request, struct ls_error *err);
 };
 extern const struct lsi_algorithm lsi_all_reduce_canonical;
+extern const struct lsi_algorithm lsi_all_reduce_gather;
 extern const struct lsi_algorithm lsi_all_gather_direct;
 extern const struct lsi_algorithm lsi_all_to_all_direct;
 extern const struct lsi_algorithm lsi_broadcast_binomial;
@@ -88,6 +89,7 @@ struct lsi_message {
 enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links_ops *ops, void *links,
                                   struct lsi_link *link, struct lsi_message **message, struct ls_error *err);
 /* Slots of a provider whose state is the message engine. */
+bool lsi_message_supports(int kind, enum lsi_way way);
 enum ls_status lsi_message_publish(void *state, struct ls_request *request, struct ls_error *err);
 enum ls_status lsi_message_progress(void *state, struct ls_request *request, struct ls_error *err);
 bool lsi_message_idle(void *state, int round);

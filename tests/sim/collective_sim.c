@@ -188,6 +188,7 @@ static bool make_groups(struct schedule *s)
         options.generation = s->seed;
         options.network = s->network;
         options.wait_deadline_ms = DEADLINE_MS;
+        options.collectives = s->seed % 3 == 0 ? "sim/all-reduce/any/any=gather" : "any/any/any/any=canonical";
         s->member[r].src = ls_alloc_aligned(MOST_COUNT * 8);
         s->member[r].dst = ls_alloc_aligned(MOST_COUNT * 8);
         if (s->member[r].src == NULL || s->member[r].dst == NULL ||

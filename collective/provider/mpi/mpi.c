@@ -453,6 +453,7 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .supports = lsi_message_supports,
     .look = lsi_message_look,
     .context = mpi_context,
 };

@@ -56,7 +56,7 @@ enum ls_status lsi_shm_publish(void *state, struct ls_request *request, struct l
     post->signature = request->signature;
     post->flags = 0;
     post->dst = 0;
-    if (lsi_is_small(request))
+    if (request->way == LSI_ONE_SHOT)
         lsi_small_write(request, post->payload);
     else
         write_places(shm, post, request);

@@ -54,13 +54,13 @@ static void finish_small(struct shm *shm, struct ls_request *request)
 
 static enum ls_status choose(struct shm *shm, struct ls_request *request, struct ls_error *err)
 {
-    if (lsi_is_small(request)) {
+    if (request->way == LSI_ONE_SHOT) {
         finish_small(shm, request);
         shm->run.phase = SHM_DONE;
         return leave(shm, request);
     }
     shm->run.cursor = 0;
-    if (lsi_shm_direct_fits(shm, request)) {
+    if (request->way == LSI_DIRECT && lsi_shm_direct_fits(shm, request)) {
         shm->run.phase = SHM_DIRECT;
         return LS_EAGAIN;
     }
@@ -192,6 +192,12 @@ static void choose_waits(struct shm *shm)
     shm->yield_rounds = 100;
 }
 
+static bool shm_supports(int kind, enum lsi_way way)
+{
+    (void)kind;
+    return way == LSI_DIRECT || way == LSI_STAGED;
+}
+
 static enum ls_status shm_look(void *state, int *culprit, struct ls_error *err)
 {
     struct shm *shm = state;
@@ -320,6 +326,7 @@ const struct ls_provider_ops lsi_shm_provider = {
     .destroy = shm_destroy,
     .reserve = lsi_shm_reserve,
     .map = lsi_shm_map,
+    .supports = shm_supports,
     .look = shm_look,
     .tell_wait = shm_tell_wait,
     .heard_wait = shm_heard_wait,

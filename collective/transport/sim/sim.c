@@ -291,6 +291,7 @@ const struct ls_provider_ops lsi_sim_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .supports = lsi_message_supports,
     .look = lsi_message_look,
     .tell_wait = lsi_message_tell_wait,
     .heard_wait = lsi_message_heard_wait,

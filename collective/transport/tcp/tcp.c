@@ -213,6 +213,7 @@ const struct ls_provider_ops lsi_tcp_provider = {
     .idle = lsi_message_idle,
     .abort = lsi_message_abort,
     .destroy = lsi_message_destroy,
+    .supports = lsi_message_supports,
     .look = lsi_message_look,
     .listens = true,
     .tell_wait = lsi_message_tell_wait,

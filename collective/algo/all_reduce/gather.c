@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All-reduce in one step: everybody sends its partials to everybody, and each adds all of them in tree order, in segments,
+ * two under way. Cost, P partials in all, N bytes, W ranks: alpha + N own (W - 1) beta to send, N (P - own) beta to
+ * receive, N (P - 1) additions. For two ranks that is the volume of the canonical algorithm and one step less, but twice
+ * its additions; for more ranks it pays for short vectors only.
+ */
+#include "collective/algo/message.h"
+
+#define SEGMENT_BYTES (128 * 1024)
+#define STAGING_BYTES (4 * 1024 * 1024)
+#define SMALLEST_PIECE_BYTES (4 * 1024)
+
+static int64_t bytes_of(const struct ls_request *request, int64_t elements)
+{
+    return elements * (int64_t)request->element_bytes;
+}
+
+static int64_t length_of(const struct lsi_message *m, const struct ls_request *request, int64_t s)
+{
+    int64_t left = request->op.count - s * m->piece;
+
+    return left < m->piece ? left : m->piece;
+}
+
+/* Staging: [segment % 2][partial]; an own partial that is added first stands at its place. */
+static uint8_t *place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
+{
+    return m->staging + ((s & 1) * request->tree->partial_count + partial) * bytes_of(request, m->piece);
+}
+
+/* Own partial i of segment s: the leaf itself, or its leaves added into their place. */
+static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
+{
+    const struct lsi_tree *tree = request->tree;
+    const struct lsi_steps *steps = &tree->own[tree->partial_index[partial]];
+    int leaves = tree->first_leaf[m->group->rank + 1] - tree->first_leaf[m->group->rank];
+    int64_t at = bytes_of(request, s * m->piece);
+    void *out = place(m, request, s, partial);
+
+    if (steps->count == 0)
+        return (const uint8_t *)request->leaves[steps->only] + at;
+    for (int i = 0; i < leaves; i++)
+        m->inputs[i] = (const uint8_t *)request->leaves[i] + at;
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = steps,
+        .inputs = m->inputs,
+        .outs = &out,
+        .out_count = 1,
+    };
+    lsi_reduce_run(&reduce, length_of(m, request, s));
+    return out;
+}
+
+static enum ls_status post_segment(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    const struct lsi_tree *tree = request->tree;
+    int64_t bytes = bytes_of(request, length_of(m, request, s));
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < tree->partial_count && status == LS_OK; i++) {
+        if (tree->partial_rank[i] != m->group->rank) {
+            status = lsi_post_receive(m, tree->partial_rank[i], place(m, request, s, i), bytes, err);
+            continue;
+        }
+        const void *own = own_partial(m, request, s, i);
+        for (int r = 0; r < tree->world && status == LS_OK; r++)
+            if (r != m->group->rank)
+                status = lsi_post_send(m, r, own, bytes, err);
+    }
+    for (int r = 0; r < tree->world; r++) {
+        m->receive_goal[(s & 1) * tree->world + r] = m->link[r].receives_posted;
+        m->send_goal[(s & 1) * tree->world + r] = m->link[r].sends_posted;
+    }
+    m->posted++;
+    return status;
+}
+
+/* What was posted for segment s has come, and its staging is free to be used again. */
+static bool complete(struct lsi_message *m, const struct ls_request *request, int64_t s)
+{
+    int world = request->tree->world;
+
+    for (int r = 0; r < world; r++) {
+        bool here = m->link[r].receives_done >= m->receive_goal[(s & 1) * world + r];
+        if (here && m->link[r].sends_done >= m->send_goal[(s & 1) * world + r])
+            continue;
+        m->group->waits_for = r;
+        m->group->waits_why = here ? "has not taken the partial sums" : "has not sent its partial sums";
+        return false;
+    }
+    return true;
+}
+
+static void add_segment(struct lsi_message *m, struct ls_request *request, int64_t s)
+{
+    const struct lsi_tree *tree = request->tree;
+    const void *top[LSI_MAX_LEAVES];
+    void *out = (uint8_t *)request->op.dst + bytes_of(request, s * m->piece);
+
+    for (int i = 0; i < tree->partial_count; i++) {
+        const struct lsi_steps *own = &tree->own[tree->partial_index[i]];
+        top[i] = place(m, request, s, i);
+        /* An own partial of one leaf was sent from where it lies. */
+        if (tree->partial_rank[i] == m->group->rank && own->count == 0)
+            top[i] = (const uint8_t *)request->leaves[own->only] + bytes_of(request, s * m->piece);
+    }
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = &tree->top,
+        .inputs = top,
+        .outs = &out,
+        .out_count = 1,
+        .divisor = request->divisor,
+        .dtype = request->op.dtype,
+    };
+    lsi_reduce_run(&reduce, length_of(m, request, s));
+    m->done++;
+}
+
+static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    int64_t piece_bytes = STAGING_BYTES / (2 * request->tree->partial_count);
+    enum ls_status status;
+
+    if (piece_bytes > SEGMENT_BYTES)
+        piece_bytes = SEGMENT_BYTES;
+    if (piece_bytes < SMALLEST_PIECE_BYTES)
+        piece_bytes = SMALLEST_PIECE_BYTES;
+    m->piece = piece_bytes / (int64_t)request->element_bytes;
+    m->segments = (request->op.count + m->piece - 1) / m->piece;
+    m->posted = 0;
+    m->done = 0;
+    status =
+        lsi_message_staging(m, (size_t)(2 * request->tree->partial_count) * (size_t)bytes_of(request, m->piece), err);
+    while (status == LS_OK && m->posted < m->segments && m->posted < 2)
+        status = post_segment(m, request, m->posted, err);
+    return status;
+}
+
+static enum ls_status advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    while (status == LS_OK && m->done < m->segments) {
+        if (!complete(m, request, m->done))
+            return LS_EAGAIN;
+        add_segment(m, request, m->done);
+        if (m->posted < m->segments)
+            status = post_segment(m, request, m->posted, err);
+    }
+    return status;
+}
+
+const struct lsi_algorithm lsi_all_reduce_gather = {.name = "gather", .begin = begin, .advance = advance};

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of choices; see choice.h. `lockstep bench allreduce --table` measures what stands here. */
+#include "collective/choice.h"
+
+#include "collective/group_impl.h"
+#include "core/base/str.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const way_names[] = {
+#define WAY_NAME(code, name) name,
+    LSI_WAY_LIST(WAY_NAME)
+#undef WAY_NAME
+};
+#define WAYS ((int)(sizeof way_names / sizeof way_names[0]))
+
+static const struct {
+    const char *name;
+    int kind;
+} kinds[] = {{"all-reduce", LS_ALL_REDUCE}, {"reduce-scatter", LS_REDUCE_SCATTER}, {"all-gather", LS_ALL_GATHER},
+             {"broadcast", LS_BROADCAST},   {"all-to-all", LS_ALL_TO_ALL},         {"any", LSI_ANY_KIND}};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+static const struct lsi_choice built_in[] = {
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT},  /* where the values fit a frame */
+    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},         /* one step less, the same volume */
+    {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},          /* one step less, more volume */
+    {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},          /* as tcp */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_DIRECT},    /* gathers; shm */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_CANONICAL}, /* reductions */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BINOMIAL},  /* broadcasts */
+};
+
+const char *lsi_way_name(int way)
+{
+    return way >= 0 && way < WAYS ? way_names[way] : "?";
+}
+
+/* "64K", "4M", "17" or "any". */
+static bool parse_limit(const char *text, int64_t most, int64_t *limit)
+{
+    char digits[24];
+    size_t length = strlen(text);
+    int64_t unit = 1;
+
+    if (strcmp(text, "any") == 0) {
+        *limit = most;
+        return true;
+    }
+    if (length > 1 && text[length - 1] == 'K')
+        unit = 1 << 10;
+    if (length > 1 && text[length - 1] == 'M')
+        unit = 1 << 20;
+    (void)snprintf(digits, sizeof digits, "%.*s", (int)(length - (unit > 1)), text);
+    if (!ls_str_to_i64(digits, limit) || *limit < 0 || *limit > most / unit)
+        return false;
+    *limit *= unit;
+    return true;
+}
+
+/* TRANSPORT/OPERATION/MEMBERS/BYTES=WAY */
+static bool parse_row(char *text, struct lsi_choice *row)
+{
+    char *part[5] = {text};
+    int64_t world;
+    size_t k = 0;
+    int w = 0;
+
+    for (int i = 1; i < 5; i++) {
+        char *end = strchr(part[i - 1], i < 4 ? '/' : '=');
+        if (end == NULL)
+            return false;
+        *end = '\0';
+        part[i] = end + 1;
+    }
+    while (k < KINDS && strcmp(kinds[k].name, part[1]) != 0)
+        k++;
+    while (w < WAYS && strcmp(way_names[w], part[4]) != 0)
+        w++;
+    if (k == KINDS || w == WAYS || part[0][0] == '\0' || !ls_str_into(row->transport, sizeof row->transport, part[0]) ||
+        !parse_limit(part[2], INT_MAX, &world) || !parse_limit(part[3], INT64_MAX, &row->bytes))
+        return false;
+    row->kind = kinds[k].kind;
+    row->world = (int)world;
+    row->way = (enum lsi_way)w;
+    return true;
+}
+
+enum ls_status lsi_choices_make(const char *text, struct lsi_choices *choices, struct ls_error *err)
+{
+    choices->count = 0;
+    for (const char *at = text != NULL ? text : ""; *at != '\0';) {
+        size_t length = strcspn(at, ",");
+        char row[80];
+        (void)snprintf(row, sizeof row, "%.*s", (int)length, at);
+        if (choices->count + sizeof built_in / sizeof built_in[0] >= LSI_MAX_CHOICES || length >= sizeof row ||
+            !parse_row(row, &choices->row[choices->count]))
+            return ls_error_set(err, LS_EINVAL,
+                                "the choice of collectives \"%.*s\" is not understood; it reads "
+                                "TRANSPORT/OPERATION/MEMBERS/BYTES=WAY, for example tcp/all-reduce/2/64K=gather",
+                                (int)length, at);
+        choices->count++;
+        at += length + (at[length] == ',');
+    }
+    for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++)
+        choices->row[choices->count++] = built_in[i];
+    return LS_OK;
+}
+
+static const char *limit_text(int64_t limit, int64_t most, char text[24])
+{
+    if (limit == most)
+        return "any";
+    if (limit > 0 && limit % (1 << 20) == 0)
+        (void)snprintf(text, 24, "%lldM", (long long)(limit >> 20));
+    else if (limit > 0 && limit % (1 << 10) == 0)
+        (void)snprintf(text, 24, "%lldK", (long long)(limit >> 10));
+    else
+        (void)snprintf(text, 24, "%lld", (long long)limit);
+    return text;
+}
+
+const char *lsi_choice_text(const struct lsi_choice *choice, char text[80])
+{
+    char world[24], bytes[24];
+    const char *kind = "any";
+
+    for (size_t k = 0; k < KINDS; k++)
+        if (kinds[k].kind == choice->kind)
+            kind = kinds[k].name;
+    (void)snprintf(text, 80, "%s/%s/%s/%s=%s", choice->transport, kind, limit_text(choice->world, INT_MAX, world),
+                   limit_text(choice->bytes, INT64_MAX, bytes), lsi_way_name(choice->way));
+    return text;
+}
+
+static bool fits(const struct lsi_choice *row, const struct ls_request *request)
+{
+    const struct ls_group *group = request->group;
+    int kind = request->op.kind == LS_ALL_REDUCE_TREE ? LS_ALL_REDUCE : (int)request->op.kind;
+
+    if (row->kind != LSI_ANY_KIND && row->kind != kind)
+        return false;
+    if (group->world > row->world || request->signature.count > row->bytes / (int64_t)request->element_bytes)
+        return false;
+    if (strcmp(row->transport, "any") != 0 && strcmp(row->transport, group->ops->name) != 0)
+        return false;
+    return row->way == LSI_ONE_SHOT ? lsi_is_small(request)
+                                    : group->ops->supports != NULL && group->ops->supports(kind, row->way);
+}
+
+void lsi_choose(struct ls_request *request)
+{
+    const struct lsi_choices *choices = &request->group->choices;
+
+    request->way = LSI_ONE_SHOT;
+    if (request->op.kind == LS_BARRIER)
+        return;
+    for (int i = 0; i < choices->count; i++)
+        if (fits(&choices->row[i], request)) {
+            request->way = choices->row[i].way;
+            return;
+        }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conformance_collective_kills shm|tcp KILLS [SEED]: five processes run operations of every kind; at a random moment one
+ * is killed, now and then one with much memory. Each survivor's request ends with the dead rank's name, the four form a
+ * group of the next generation and sum in it. Prints how long noticing and forming took.
+ */
+#include "collective/transport/tcp/listen.h"
+#include "tests/conformance/collective_suite.h"
+#include "tests/conformance/team.h"
+
+#include "core/base/clock.h"
+#include "core/base/str.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WORLD 5
+#define MOST_KILLS 20000
+#define MOST_COUNT 60000
+#define MUCH_MEMORY ((size_t)512 << 20)
+/* Generous: the machine may be busy with other work. */
+#define SOON_NS 1000000000u
+
+struct board {
+    _Atomic int rounds;
+    _Atomic int ready;
+    _Atomic uint64_t event_ns;    /* the kill, then the moment when all survivors were ready */
+    _Atomic uint64_t noticed_ns;  /* by the slowest survivor, after the kill */
+    _Atomic uint64_t together_ns; /* the slowest, after the last was ready */
+    uint16_t ports[WORLD];
+};
+
+static struct board *board;
+
+struct plan {
+    uint64_t seed;
+    int victim;
+    bool much_memory;
+};
+
+static void raise_to(_Atomic uint64_t *most, uint64_t value)
+{
+    uint64_t seen = atomic_load(most);
+
+    while (value > seen && !atomic_compare_exchange_weak(most, &seen, value))
+        ;
+}
+
+/* Operation number i of the plan, the same in all members. */
+static enum ls_status run_one(struct ls_group *group, uint64_t *random, struct ls_error *err)
+{
+    static float src[MOST_COUNT], dst[MOST_COUNT];
+    int64_t counts[WORLD * WORLD];
+    int world = ls_group_world(group);
+    struct ls_collective op = {.kind = (enum ls_collective_kind)(1 + suite_random(random) % 6),
+                               .dtype = LS_F32,
+                               .src = src,
+                               .dst = dst,
+                               .counts = counts,
+                               .root = (int)(suite_random(random) % (uint64_t)world)};
+
+    op.count = (int64_t)(suite_random(random) % (suite_random(random) % 3 == 0 ? MOST_COUNT : 900) / 25) * 25;
+    for (int i = 0; i < world * world; i++)
+        counts[i] = op.kind == LS_ALL_TO_ALL ? op.count / 25 : op.count / world;
+    if (op.kind == LS_REDUCE_SCATTER)
+        op.count = op.count / world * world;
+    return ls_group_run(group, &op, err);
+}
+
+/* The group of those that are left. */
+static int go_on(struct team *team, int rank, const struct plan *plan)
+{
+    struct ls_group_options options = team_options(team, rank);
+    struct ls_member members[WORLD - 1];
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group;
+    char rendezvous[112];
+    float one = 1, sum = 0;
+    struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &one, .dst = &sum};
+
+    options.listener = -1;
+    if (strcmp(team->provider, "tcp") == 0 &&
+        ls_tcp_listen("127.0.0.1", &options.listener, &board->ports[rank], &err) != LS_OK)
+        return 1;
+    if (atomic_fetch_add(&board->ready, 1) == WORLD - 2)
+        atomic_store(&board->event_ns, ls_clock_now_ns());
+    while (atomic_load(&board->ready) < WORLD - 1)
+        (void)sched_yield();
+    for (int r = 0; r < WORLD - 1; r++) {
+        int old = r + (r >= plan->victim);
+        members[r] = team->members[old];
+        members[r].port = board->ports[old];
+    }
+    (void)snprintf(rendezvous, sizeof rendezvous, "%s-next", team->rendezvous);
+    options.members = members;
+    options.world = WORLD - 1;
+    options.rank = rank - (rank > plan->victim);
+    options.rendezvous = rendezvous;
+    options.generation++;
+    if (ls_group_create(team->provider, &options, &group, &err) != LS_OK) {
+        fprintf(stderr, "rank %d: %s\n", rank, err.message);
+        return 1;
+    }
+    raise_to(&board->together_ns, ls_clock_now_ns() - atomic_load(&board->event_ns));
+    int failed = ls_group_run(group, &op, &err) != LS_OK || sum != WORLD - 1;
+    ls_group_destroy(group);
+    return failed;
+}
+
+static int member(struct team *team, int rank, void *argument)
+{
+    const struct plan *plan = argument;
+    struct ls_group *group;
+    struct ls_error err = LS_ERROR_INIT;
+    uint64_t random = plan->seed;
+    enum ls_status status = LS_OK;
+    char name[32];
+
+    if (rank == plan->victim && plan->much_memory) {
+        char *memory =
+            mmap(NULL, MUCH_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (memory == MAP_FAILED)
+            return 1;
+    }
+    group = team_join(team, rank);
+    if (group == NULL)
+        return 1;
+    while (status == LS_OK) {
+        status = run_one(group, &random, &err);
+        atomic_fetch_add(&board->rounds, 1);
+    }
+    raise_to(&board->noticed_ns, ls_clock_now_ns() - atomic_load(&board->event_ns));
+    (void)snprintf(name, sizeof name, "rank %d (worker", plan->victim);
+    if (status != LS_EPEER || strstr(err.message, name) == NULL) {
+        fprintf(stderr, "rank %d of a group that lost rank %d: status %d: %s\n", rank, plan->victim, status,
+                err.message);
+        return 1;
+    }
+    /* The slowest survivor has noticed before the next measurement begins. */
+    ls_group_destroy(group);
+    return go_on(team, rank, plan);
+}
+
+static int run_kill(const char *provider, uint64_t *random, double *noticed_ms, double *together_ms)
+{
+    struct plan plan = {.seed = suite_random(random),
+                        .victim = (int)(suite_random(random) % WORLD),
+                        .much_memory = suite_random(random) % 20 == 0};
+    int rounds = (int)(suite_random(random) % 300);
+    int failures = 0;
+    uint64_t pause_ns = suite_random(random) % 300000;
+    pid_t pids[WORLD];
+    struct team team;
+
+    memset(board, 0, sizeof *board);
+    if (!team_init(&team, provider, WORLD))
+        return 1;
+    for (int r = 0; r < WORLD; r++)
+        pids[r] = team_spawn(&team, r, member, &plan);
+    for (int r = 0; r < WORLD; r++)
+        if (team.listeners[r] >= 0)
+            close(team.listeners[r]);
+    while (atomic_load(&board->rounds) < rounds + 1)
+        (void)sched_yield();
+    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < pause_ns;)
+        ;
+    atomic_store(&board->event_ns, ls_clock_now_ns());
+    kill(pids[plan.victim], SIGKILL);
+    for (int r = 0; r < WORLD; r++) {
+        int status;
+        waitpid(pids[r], &status, 0);
+        failures += r != plan.victim && status != 0;
+    }
+    *noticed_ms = (double)atomic_load(&board->noticed_ns) * 1e-6;
+    *together_ms = (double)atomic_load(&board->together_ns) * 1e-6;
+    if (atomic_load(&board->noticed_ns) > SOON_NS) {
+        fprintf(stderr, "a death was noticed after %.1f ms\n", *noticed_ms);
+        failures++;
+    }
+    team_deinit(&team);
+    return failures;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void print_times(const char *what, double *times, int count)
+{
+    qsort(times, (size_t)count, sizeof *times, ascending);
+    printf("  %s: median %.2f ms, 99 of 100 within %.2f ms, slowest %.2f ms\n", what, times[count / 2],
+           times[(count * 99 - 1) / 100], times[count - 1]);
+}
+
+int main(int argc, char **argv)
+{
+    static double noticed[MOST_KILLS], together[MOST_KILLS];
+    int64_t kills = 10, seed = 1;
+    int failures = 0;
+
+    if (argc < 2 || (argc > 2 && !ls_str_to_i64(argv[2], &kills)) || (argc > 3 && !ls_str_to_i64(argv[3], &seed)) ||
+        kills < 1 || kills > MOST_KILLS) {
+        fprintf(stderr, "usage: %s shm|tcp KILLS [SEED]\n", argv[0]);
+        return 2;
+    }
+    uint64_t random = (uint64_t)seed;
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int64_t i = 0; i < kills && failures == 0; i++)
+        failures += run_kill(argv[1], &random, &noticed[i], &together[i]);
+    printf("%s: %lld kills, %d failures\n", argv[1], (long long)kills, failures);
+    print_times("noticed by the slowest survivor", noticed, (int)kills);
+    print_times("four survivors together", together, (int)kills);
+    return failures != 0;
+}
