@@ -69,7 +69,7 @@ suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
   # Criterion does not start under the thread sanitizer, so plain programs run: groups, and training from C.
-  suite "groups and training under the thread sanitizer" tsan -R "conformance|sim/|e2e/example" -LE full
+  suite "groups and training under the thread sanitizer" tsan -R "conformance|e2e/example" -LE full
   suite "rest of the release suite" release -L full
   suite "unit tests of the minimal build" minimal -L unit -LE full
   CC=clang suite "fuzzing" fuzz -L fuzz
