@@ -19,11 +19,13 @@ say "training MNIST on two workers: lockstep train examples/mnist/mlp.yaml --wor
 "$LOCKSTEP" train "$JOB" --workers 2 "$@"
 say "evaluating the checkpoint on the 10,000 test images"
 "$LOCKSTEP" evaluate "$JOB"
+ROOT_OPTION=""
+[ "$(id -u)" != 0 ] || ROOT_OPTION="--allow-run-as-root " # Open MPI asks root for it
 cat <<TEXT
 
 Where to go on (in $ROOT):
   build/release/lockstep train examples/mnist/mlp.yaml --workers 3 --fresh --overwrite    # the same bits
   build/release/lockstep train examples/mnist/cnn.yaml                                    # a convolutional model
-  mpirun -n 2 build/release/lockstep train examples/mnist/cnn.yaml
+  mpirun ${ROOT_OPTION}-n 2 build/release/lockstep train examples/mnist/cnn.yaml
   build/release/lockstep --help, README.md, docs/
 TEXT
