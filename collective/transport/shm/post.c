@@ -57,7 +57,7 @@ enum ls_status lsi_shm_publish(void *state, struct ls_request *request, struct l
     post->flags = 0;
     post->dst = 0;
     if (request->way == LSI_ONE_SHOT)
-        lsi_small_write(request, post->payload);
+        lsi_small_write(request, shm_tiny(request) ? &post->dst : post->payload);
     else
         write_places(shm, post, request);
     atomic_store_explicit(&post->sequence, request->sequence, memory_order_release);

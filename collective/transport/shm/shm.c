@@ -43,9 +43,12 @@ static enum ls_status leave(struct shm *shm, const struct ls_request *request)
 static void finish_small(struct shm *shm, struct ls_request *request)
 {
     const void *values[LS_MAX_MEMBERS];
+    bool tiny = shm_tiny(request);
 
-    for (int r = 0; r < shm->group->world; r++)
-        values[r] = shm_post(shm, r, request->sequence)->payload;
+    for (int r = 0; r < shm->group->world; r++) {
+        const struct shm_post *post = shm_post(shm, r, request->sequence);
+        values[r] = tiny ? (const void *)&post->dst : post->payload;
+    }
     lsi_small_finish(request, values, shm->inputs);
     atomic_fetch_add_explicit(&shm->group->bytes_moved,
                               (uint64_t)request->signature.count * (uint64_t)request->element_bytes,
@@ -181,15 +184,32 @@ static enum ls_status map_group(struct shm *shm, struct ls_error *err)
     return LS_OK;
 }
 
-/* Members may outnumber the processors they may run on: then whoever waits gives way at once. */
+static void tell_processors(const struct shm *shm)
+{
+    uint64_t *own = shm_lane(shm, shm->group->rank)->form.processors;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        CPU_SET(0, &set);
+    for (unsigned i = 0; i < CPU_SETSIZE && i / 64 < 16; i++)
+        if (CPU_ISSET(i, &set))
+            own[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* Members may outnumber the processors that they may run on, each perhaps bound to one: then whoever waits gives way at
+ * once. */
 static void choose_waits(struct shm *shm)
 {
-    cpu_set_t set;
-    int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    bool room = processors >= shm->group->world;
+    int processors = 0;
 
-    shm->spin_rounds = room ? 2000 : 20;
-    shm->yield_rounds = 100;
+    for (int i = 0; i < 16; i++) {
+        uint64_t all = 0;
+        for (int r = 0; r < shm->group->world; r++)
+            all |= shm_lane(shm, r)->form.processors[i];
+        processors += __builtin_popcountll(all);
+    }
+    shm->spin_rounds = processors >= shm->group->world ? 2000 : 20;
 }
 
 static bool shm_supports(int kind, enum lsi_way way)
@@ -272,9 +292,11 @@ static enum ls_status join(struct shm *shm, const struct ls_group_options *optio
     own = shm_lane(shm, group->rank);
     status = lsi_shm_keeper_start(shm, err);
     if (status == LS_OK) {
+        tell_processors(shm);
         atomic_store_explicit(&own->form.arrived, 1, memory_order_release);
         lsi_shm_notify(shm);
         status = wait_for_all(shm, options, deadline_ns, err);
+        choose_waits(shm);
     }
     if (status != LS_OK)
         lsi_shm_end(shm, status, -1, err != NULL ? err->message : "a member could not join the group");
@@ -296,7 +318,8 @@ static enum ls_status shm_create(const struct ls_group_options *options, struct 
     shm->outs = ls_alloc_zeroed((size_t)group->world, sizeof shm->outs[0]);
     shm->control_bytes =
         (sizeof(struct shm_control) + (size_t)group->world * sizeof(struct shm_lane) + 4095) & ~(size_t)4095;
-    choose_waits(shm);
+    shm->spin_rounds = 20;
+    shm->yield_rounds = 100;
     if (shm->inputs == NULL || shm->outs == NULL)
         status = ls_error_set(err, LS_ENOMEM, "no memory for a group");
     else

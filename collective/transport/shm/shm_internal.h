@@ -35,7 +35,7 @@ struct shm_post {
     struct lsi_signature signature;
     uint32_t flags;
     uint32_t reserved;
-    uint64_t dst;                                                       /* offset in the file */
+    uint64_t dst; /* offset in the file; tiny: the values, in the line that peers wait for */
     uint64_t payload[LSI_SMALL_BYTES / 8] __attribute__((aligned(64))); /* small: values, else offsets of leaves */
 };
 
@@ -61,6 +61,7 @@ struct shm_lane {
     struct {
         _Atomic uint32_t arrived;
         _Atomic uint32_t waits_for; /* 1 + the rank that it has waited long for, 0: nobody */
+        uint64_t processors[16];    /* that it may run on */
     } form SHM_LINE;
     struct shm_post post[SHM_POSTS] SHM_LINE;
 };
@@ -123,6 +124,13 @@ struct shm {
     _Atomic int keeper_state; /* 0 starts, 1 holds its word, 2 has ended */
     _Atomic int keeper_stop;
 };
+
+/* At most eight bytes of values a rank. */
+static inline bool shm_tiny(const struct ls_request *request)
+{
+    return request->tree != NULL && request->op.count <= 8 &&
+           (uint64_t)request->op.count * request->element_bytes * (uint64_t)request->tree->max_partials <= 8;
+}
 
 static inline struct shm_lane *shm_lane(const struct shm *shm, int rank)
 {
