@@ -317,13 +317,13 @@ Test(session, refuses_other_known_answers)
     cr_expect_eq(ls_session_open(&options, &assignment, &session, &err), LS_EAUTH);
     cr_expect_not_null(strstr(err.message, "feedfacecafebee0"), "%s", err.message);
     cr_expect_not_null(strstr(err.message, "same build"), "%s", err.message);
-    cr_expect_not_null(strstr(host.log, "known answers"), "%s", host.log);
     peer->options = session_options(&host, 0);
     peer->options.known_answers = host.options.known_answers;
     open_peer(peer);
     cr_assert_eq(peer->status, LS_OK, "%s", peer->err.message);
     cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
     host_join(&host);
+    cr_expect_not_null(strstr(host.log, "known answers"), "%s", host.log);
     ls_session_close(peer->session);
     host_close(&host);
 }
@@ -574,7 +574,7 @@ Test(server, names_the_signal_of_a_worker_and_leaves_nobody)
 static int connect_raw(const struct host *host)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(ls_server_port(host->server))};
-    struct timeval limit = {.tv_sec = 8};
+    struct timeval limit = {.tv_sec = 30};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -613,6 +613,7 @@ Test(server, cuts_off_the_silent)
     struct peer peer[1] = {0};
     static int silent[300];
     char answer[1];
+    ssize_t got;
 
     host_open(&host, 1);
     host_run(&host);
@@ -620,8 +621,8 @@ Test(server, cuts_off_the_silent)
         silent[i] = connect_raw(&host);
     peers_open(peer, 1, &host);
     cr_expect_leq(recv(silent[0], answer, 1, 0), 0, "the oldest should have given way");
-    cr_expect_leq(recv(silent[299], answer, 1, 0), 0);
-    cr_expect(errno != EAGAIN, "the newest was not cut off in time");
+    got = recv(silent[299], answer, 1, 0);
+    cr_expect(got == 0 || (got < 0 && errno == ECONNRESET), "the newest was not cut off in time");
     cr_expect_eq(ls_session_finish(peer->session, LS_OK, NULL, NULL), LS_OK);
     host_join(&host);
     cr_expect_eq(host.status, LS_OK);
