@@ -63,7 +63,7 @@ step() {
 }
 
 say "building (release)"
-build release -DLS_TESTS=ON
+build release -DLS_TESTS=ON -DLS_EXAMPLES=ON
 step "lint" python3 "$ROOT/tests/lint/lint.py" --binary "$ROOT/build/release/lockstep"
 suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
