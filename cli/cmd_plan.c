@@ -12,7 +12,7 @@
 struct figures {
     struct ls_plan plan;
     int64_t samples, steps_per_epoch, total_steps, parameters;
-    size_t state_bytes, gradient_bytes, activation_bytes, data_bytes;
+    size_t state_bytes, gradient_bytes, activation_bytes, batch_bytes, data_bytes;
     double moved_bytes; /* per rank and step: what a slice owner reads and everyone gets back */
 };
 
@@ -59,8 +59,11 @@ static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f,
     programs.device = device;
     if (status == LS_OK)
         status = ls_schedule_create(&programs, LS_STEP_TRAIN, &options, busiest(&f->plan), &schedule, err);
-    if (status == LS_OK)
+    if (status == LS_OK) {
         f->activation_bytes = (size_t)schedule->arena_count * schedule->arena_bytes;
+        f->batch_bytes = 2 * (size_t)schedule->samples *
+                         (ls_trainer_feature_bytes(trainer->train) + ls_trainer_label_bytes(trainer->train));
+    }
     ls_schedule_destroy(schedule);
     ls_step_programs_deinit(&programs);
     ls_device_close(device);
@@ -128,9 +131,9 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
     printf("largest share: %lld samples (%.3f of an even one)\n", (long long)f->plan.max_samples,
            (double)f->plan.max_samples * f->plan.active / (double)f->plan.batch_samples);
     printf("parameters: %lld\n", (long long)f->parameters);
-    printf("memory per replica: state %.1f MiB; gradients %.1f MiB; activations %.1f MiB\n",
-           (double)f->state_bytes / 1048576, (double)f->gradient_bytes / 1048576,
-           (double)f->activation_bytes / 1048576);
+    printf("memory per replica: state %.1f MiB; gradients %.1f MiB; activations %.1f MiB; two batches %.1f MiB\n",
+           (double)f->state_bytes / 1048576, (double)f->gradient_bytes / 1048576, (double)f->activation_bytes / 1048576,
+           (double)f->batch_bytes / 1048576);
     printf("data per host: %.1f MiB\n", (double)f->data_bytes / 1048576);
     printf("bytes moved per replica and step: %.2f MiB (%d partial sums)\n", f->moved_bytes / 1048576,
            f->plan.layout.range_count);
@@ -152,14 +155,14 @@ static void print_json(const struct ls_trainer *trainer, const struct figures *f
         }
         (void)json_array_append_new(ranks, leaves);
     }
-    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}", "strategy",
+    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}", "strategy",
                   trainer->job->strategy, "workers", trainer->job->workers, "replicas", f->plan.world, "threads",
                   trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size, "shards", f->plan.v_total,
                   "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch, "total_steps",
                   (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
                   (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
-                  (json_int_t)f->activation_bytes, "moved_bytes_per_step", f->moved_bytes, "fingerprint",
-                  trainer->fingerprint, "ranks", ranks);
+                  (json_int_t)f->activation_bytes, "batch_bytes", (json_int_t)f->batch_bytes, "moved_bytes_per_step",
+                  f->moved_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
     (void)json_dumpf(o, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(o);

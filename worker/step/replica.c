@@ -101,16 +101,22 @@ static enum ls_status make_gradients(struct ls_replica *r, struct ls_error *err)
     return LS_OK;
 }
 
+static enum ls_status make_loader(struct ls_replica *r, struct ls_error *err)
+{
+    const struct ls_job *job = r->trainer->job;
+    struct ls_loader_options options = {.seed = job->seed, .shuffle = job->shuffle, .samples = needs_of(r).samples};
+
+    options.dataset[LS_STEP_TRAIN] = r->trainer->train;
+    options.dataset[LS_STEP_EVALUATE] = r->trainer->validation;
+    return ls_loader_create(&options, &r->loader, err);
+}
+
 static enum ls_status make_buffers(struct ls_replica *r, struct ls_error *err)
 {
-    const struct ls_dataset *data = r->trainer->train;
     struct needs n = needs_of(r);
     size_t variables = (size_t)r->state->variable_count;
     bool enough = true;
 
-    r->features = ls_alloc_aligned((size_t)n.samples * ls_trainer_feature_bytes(data));
-    r->labels = ls_alloc_aligned((size_t)n.samples * ls_trainer_label_bytes(data));
-    r->indices = ls_alloc_zeroed((size_t)n.samples, sizeof *r->indices);
     r->variables = ls_alloc_zeroed(variables, sizeof *r->variables);
     r->gradients = ls_alloc_zeroed(variables, sizeof *r->gradients);
     r->outputs = ls_alloc_zeroed((size_t)n.outputs, sizeof *r->outputs);
@@ -119,8 +125,7 @@ static enum ls_status make_buffers(struct ls_replica *r, struct ls_error *err)
         r->arenas[a] = ls_alloc_aligned(n.arena_bytes);
         enough = enough && r->arenas[a] != NULL;
     }
-    if (!enough || r->features == NULL || r->labels == NULL || r->indices == NULL || r->variables == NULL ||
-        r->gradients == NULL || r->outputs == NULL || r->votes == NULL)
+    if (!enough || r->variables == NULL || r->gradients == NULL || r->outputs == NULL || r->votes == NULL)
         return ls_error_set(err, LS_ENOMEM,
                             "not enough memory for %d calls of %zu bytes of activations; a smaller run.micro_shards "
                             "or more workers need less",
@@ -176,6 +181,8 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
     }
     if (status == LS_OK)
         status = make_buffers(r, err);
+    if (status == LS_OK)
+        status = make_loader(r, err);
     if (status != LS_OK) {
         r->group = NULL;
         ls_replica_close(r);
@@ -191,6 +198,7 @@ void ls_replica_close(struct ls_replica *r)
     if (r == NULL)
         return;
     ls_group_destroy(r->group);
+    ls_loader_destroy(r->loader);
     for (int i = 0; r->state != NULL && r->gradients != NULL && i < r->state->variable_count; i++)
         ls_free(r->gradients[i]);
     for (int a = 0; a < LS_MAX_SHARDS; a++)
@@ -199,9 +207,6 @@ void ls_replica_close(struct ls_replica *r)
     ls_free(r->outputs);
     ls_free(r->gradients);
     ls_free((void *)r->variables);
-    ls_free(r->indices);
-    ls_free(r->labels);
-    ls_free(r->features);
     for (int i = 0; i < 4; i++)
         ls_schedule_destroy(r->schedules[i / 2][i % 2]);
     ls_exchange_destroy(r->exchange[LS_STEP_EVALUATE]);

@@ -10,21 +10,39 @@ static const struct ls_dataset *dataset_of(const struct ls_replica *replica, enu
     return mode == LS_STEP_TRAIN ? replica->trainer->train : replica->trainer->validation;
 }
 
-static void gather(struct ls_replica *replica, const struct ls_schedule *schedule, uint64_t epoch, int64_t first)
+static const struct ls_schedule *schedule_of(const struct ls_replica *replica, enum ls_step_mode mode, int64_t first)
 {
-    const struct ls_dataset *dataset = dataset_of(replica, schedule->mode);
-    struct ls_epoch_order order = {.seed = replica->trainer->job->seed,
-                                   .shuffle = schedule->mode == LS_STEP_TRAIN && replica->trainer->job->shuffle,
-                                   .count = ls_dataset_count(dataset)};
+    const struct ls_schedule *whole = replica->schedules[mode][0];
+    int64_t left = ls_dataset_count(dataset_of(replica, mode)) - first;
 
-    for (int c = 0; c < schedule->call_count; c++) {
-        const struct ls_scheduled_call *call = &schedule->calls[c];
+    return left >= whole->batch_samples ? whole : replica->schedules[mode][1];
+}
 
-        ls_epoch_indices(&order, epoch, first + call->shards.first_sample, call->shards.offset[call->shards.count],
-                         replica->indices + call->first_sample);
+/* The batch that will be evaluated after this one, unless a caller's own loop goes another way; false: none. */
+static bool next_batch(const struct ls_replica *replica, const struct ls_batch_place *now, struct ls_batch_place *next)
+{
+    const struct ls_trainer *trainer = replica->trainer;
+    enum ls_step_mode mode = now->schedule->mode;
+    int64_t count = ls_dataset_count(dataset_of(replica, mode)), first = now->first + trainer->job->batch_size;
+    uint64_t step = replica->progress.step + (mode == LS_STEP_TRAIN ? 1 : 0);
+
+    *next = (struct ls_batch_place){.epoch = now->epoch, .first = first};
+    if (first >= count) {
+        mode = mode == LS_STEP_TRAIN && trainer->validation != NULL ? LS_STEP_EVALUATE : LS_STEP_TRAIN;
+        *next = (struct ls_batch_place){.epoch = mode == LS_STEP_TRAIN ? step / (uint64_t)trainer->steps_per_epoch : 0};
     }
-    ls_dataset_gather(dataset, replica->indices, schedule->samples, ls_dataset_feature_dtype(dataset),
-                      replica->features, replica->labels);
+    next->schedule = schedule_of(replica, mode, next->first);
+    return mode == LS_STEP_EVALUATE || step < (uint64_t)trainer->total_steps;
+}
+
+static enum ls_status load(struct ls_replica *replica, const struct ls_batch_place *place, struct ls_error *err)
+{
+    struct ls_batch_place next;
+    enum ls_status status = ls_loader_take(replica->loader, place, &replica->features, &replica->labels, err);
+
+    if (status == LS_OK && next_batch(replica, place, &next))
+        ls_loader_ahead(replica->loader, &next);
+    return status;
 }
 
 struct ready {
@@ -100,15 +118,17 @@ static enum ls_status run_segments(struct ls_replica *replica, const struct ls_s
 enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode mode, uint64_t epoch,
                                    int64_t step_in_epoch, const struct ls_schedule **schedule, struct ls_error *err)
 {
-    int64_t n = ls_trainer_batch_samples(replica->trainer, ls_dataset_count(dataset_of(replica, mode)), step_in_epoch);
-    struct ls_schedule *whole = replica->schedules[mode][0];
-    const struct ls_schedule *chosen = n == whole->batch_samples ? whole : replica->schedules[mode][1];
+    int64_t first = step_in_epoch * replica->trainer->job->batch_size;
+    const struct ls_schedule *chosen = schedule_of(replica, mode, first);
     struct ls_step_info info = {
         .seed = replica->trainer->job->seed, .step = replica->progress.step, .training = mode == LS_STEP_TRAIN};
-    float loss_seed = 1.0f / (float)(n * ls_train_loss_values(&replica->trainer->spec));
+    float loss_seed = 1.0f / (float)(chosen->batch_samples * ls_train_loss_values(&replica->trainer->spec));
+    enum ls_status status;
 
     ls_replica_tell_phase(replica, LS_PHASE_LOADING);
-    gather(replica, chosen, epoch, step_in_epoch * replica->trainer->job->batch_size);
+    status = load(replica, &(struct ls_batch_place){chosen, mode == LS_STEP_TRAIN ? epoch : 0, first}, err);
+    if (status != LS_OK)
+        return status;
     ls_replica_tell_phase(replica, LS_PHASE_COMPUTING);
     for (int i = 0; i < replica->state->variable_count; i++)
         replica->variables[i] = ls_state_data(replica->state, i);
