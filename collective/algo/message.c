@@ -152,7 +152,8 @@ static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *
     if (request->way == LSI_ONE_SHOT)
         return LS_OK;
     m->phase = LSI_MESSAGE_ALGORITHM;
-    m->algorithm = find_algorithm((int)request->op.kind, request->way);
+    m->algorithm = m->ops->algorithm != NULL ? m->ops->algorithm(m->links, request)
+                                             : find_algorithm((int)request->op.kind, request->way);
     return m->algorithm->begin(m, request, err);
 }
 

@@ -10,6 +10,8 @@
 #include "collective/group_impl.h"
 #include "collective/reduce.h"
 
+struct lsi_algorithm;
+
 /* What carries the bytes. All calls come from the group's thread but abort. */
 struct lsi_links_ops {
     /* Queues bytes (> 0) for a peer; data stays untouched until it is sent. */
@@ -27,6 +29,8 @@ struct lsi_links_ops {
     enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
+    /* Optional: the carrier's own algorithm for an operation whose values do not fit the frames. */
+    const struct lsi_algorithm *(*algorithm)(void *state, const struct ls_request *request);
 };
 
 /* Counted by the carrier; read by the algorithms. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The provider "tcp": the message engine over a mesh of sockets. */
+#include "collective/transport/tcp/links.h"
+#include "collective/transport/tcp/listen.h"
 #include "collective/transport/tcp/tcp_internal.h"
 
 #include "core/base/alloc.h"
@@ -129,7 +131,7 @@ static int tcp_heard_wait(void *state, int peer)
     return tcp->peers[peer].waits_for;
 }
 
-static const struct lsi_links_ops links_ops = {
+const struct lsi_links_ops lsi_tcp_links = {
     .send = tcp_send,
     .receive = tcp_receive,
     .poll = tcp_poll,
@@ -172,11 +174,10 @@ static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
     return ok ? LS_OK : ls_error_set(err, LS_ENOMEM, "no memory for the connections of a group of %zu", world);
 }
 
-static enum ls_status tcp_create(const struct ls_group_options *options, struct ls_group *group, void **state,
-                                 struct ls_error *err)
+enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                                  struct lsi_link **link, struct ls_error *err)
 {
     struct tcp *tcp;
-    struct lsi_message *message;
     enum ls_status status;
 
     if (options->listener < 0 && options->rank < options->world - 1)
@@ -194,11 +195,24 @@ static enum ls_status tcp_create(const struct ls_group_options *options, struct 
         tcp_free(tcp);
         return status;
     }
-    status = lsi_message_create(group, &links_ops, tcp, tcp->links, &message, err);
+    *links = tcp;
+    *link = tcp->links;
+    return LS_OK;
+}
+
+static enum ls_status tcp_create(const struct ls_group_options *options, struct ls_group *group, void **state,
+                                 struct ls_error *err)
+{
+    struct lsi_message *message;
+    struct lsi_link *link;
+    void *links;
+    enum ls_status status = lsi_tcp_links_open(options, group, &links, &link, err);
+
+    if (status == LS_OK)
+        status = lsi_message_create(group, &lsi_tcp_links, links, link, &message, err);
     if (status != LS_OK)
         return status;
-    if (options->listener >= 0)
-        close(options->listener);
+    ls_tcp_unlisten(options->listener);
     *state = message;
     return LS_OK;
 }
