@@ -185,12 +185,21 @@ static double point(const double *sorted, int count, double share)
     return sorted[(int)(share * (count - 1) + 0.5)];
 }
 
+/* What a line begins with, and what --only looks in. */
+static const char *label_of(const struct shape *s, char label[64])
+{
+    (void)snprintf(label, 64, "%-16s %4d x %4d -> %4d", kind_names[s->kind], (int)s->rows, (int)s->inputs,
+                   (int)s->outputs);
+    return label;
+}
+
 static void measure(struct bench *b, int rounds)
 {
     static double ours[MAX_ROUNDS], theirs[MAX_ROUNDS], ratio[MAX_ROUNDS];
     const struct shape *s = &b->shape;
     double flop = 2.0 * (double)s->rows * (double)s->inputs * (double)s->outputs;
     int repeats = (int)(ROUND_FLOP / flop) + 1, i;
+    char label[64];
 
     run_ours(b);
     run_theirs(b);
@@ -204,8 +213,8 @@ static void measure(struct bench *b, int rounds)
     qsort(ours, (size_t)rounds, sizeof ours[0], by_value);
     qsort(theirs, (size_t)rounds, sizeof theirs[0], by_value);
     qsort(ratio, (size_t)rounds, sizeof ratio[0], by_value);
-    printf("%-16s %4d x %4d -> %4d, %2d shards  %7.1f GF/s (best %.1f)", kind_names[s->kind], (int)s->rows,
-           (int)s->inputs, (int)s->outputs, b->shards.count, point(ours, rounds, 0.5), ours[rounds - 1]);
+    printf("%s, %2d shards  %7.1f GF/s (best %.1f)", label_of(s, label), b->shards.count, point(ours, rounds, 0.5),
+           ours[rounds - 1]);
 #ifdef LS_BENCH_DNNL
     printf("  oneDNN %7.1f (best %.1f)  ratio %.2f (%.2f .. %.2f)", point(theirs, rounds, 0.5), theirs[rounds - 1],
            point(ratio, rounds, 0.5), point(ratio, rounds, 0.1), point(ratio, rounds, 0.9));
@@ -274,8 +283,9 @@ int main(int argc, char **argv)
     printf("%s, threads: %d\n", ls_device_name(device), options.threads);
     for (i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         struct bench b = {.shape = shapes[i], .device = device};
+        char label[64];
 
-        if (options.only != NULL && strstr(kind_names[shapes[i].kind], options.only) == NULL)
+        if (options.only != NULL && strstr(label_of(&shapes[i], label), options.only) == NULL)
             continue;
         bench_init(&b);
         measure(&b, options.rounds);

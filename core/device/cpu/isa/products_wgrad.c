@@ -2,7 +2,8 @@
 /*
  * dense_wgrad: x^T dy in the order of the batch reductions, in one pass. The blocks of a call and what is added after
  * each are written down once; every tile then runs through them, keeping its running sum and the pending partials of
- * the canonical tree in L1: a merge costs one load and one addition a register.
+ * the canonical tree in L1: a merge costs one load and one addition a register. Where dy has so few columns that a
+ * register of them would be half empty, x takes its place, and the finished tile is turned.
  */
 #include "core/device/cpu/isa/product_tile.h"
 
@@ -13,6 +14,7 @@
 struct wgrad {
     const struct ls_op_call *call;
     struct lsi_wgrad w;
+    bool turned; /* tiles are n high, panels cut k */
     int64_t tiles, panels;
     int64_t rows; /* of all pairs together */
     int64_t step_count;
@@ -33,7 +35,14 @@ static size_t align(size_t bytes)
 
 static int edge_columns(const struct wgrad *job)
 {
-    return (int)(job->w.n % TILE_COLUMNS);
+    return job->turned ? 0 : (int)(job->w.n % TILE_COLUMNS);
+}
+
+/* Few columns of dy, and columns of x that fill registers as they lie; sums that are given or given out a shard stay in
+ * the order of memory. */
+static bool is_turned(const struct ls_op_call *call, const struct lsi_wgrad *w)
+{
+    return w->n <= TILE_ROWS && w->k % VEC_LANES == 0 && !call->attrs->batch.accumulate && !w->per_shard;
 }
 
 static struct sizes sizes_of(const struct wgrad *job)
@@ -117,8 +126,9 @@ static void wgrad_of(const struct ls_op_call *call, struct wgrad *job)
 
     *job = (struct wgrad){.call = call};
     lsi_wgrad_of(call, &job->w);
-    job->tiles = tile_count(job->w.k);
-    job->panels = panel_count(job->w.n);
+    job->turned = is_turned(call, &job->w);
+    job->tiles = job->turned ? panel_count(job->w.k) : tile_count(job->w.k);
+    job->panels = job->turned ? 1 : panel_count(job->w.n);
     for (i = 0; i < job->w.pairs; i++)
         job->rows += lsi_wgrad_pair_of(call, &job->w, i).positions * job->w.samples;
 }
@@ -156,6 +166,34 @@ static void set_operands(const struct wgrad *job, int64_t row, int64_t panel, st
     }
 }
 
+static void set_turned_operands(const struct wgrad *job, int64_t column, struct tree_operand *operands)
+{
+    int i;
+
+    for (i = 0; i < job->w.pairs; i++) {
+        struct lsi_wgrad_pair pair = lsi_wgrad_pair_of(job->call, &job->w, i);
+
+        operands[i] = (struct tree_operand){.a = pair.dy, .a_step = job->w.n, .b = pair.x + column, .b_step = job->w.k};
+    }
+}
+
+/* Panel `panel` of x against all columns of dy; the tile lies across the result. */
+static void run_turned(const struct wgrad *job, int64_t panel, struct tree_tile *tile)
+{
+    float sums[TILE_FLOATS] __attribute__((aligned(LS_ALIGNMENT)));
+    float *to = job->w.out + panel * TILE_COLUMNS * job->w.n;
+    int64_t row, column;
+
+    tile->rows = (int)job->w.n;
+    tile->columns = panel_columns(job->w.k, panel);
+    tile->out = sums;
+    tile->out_step = TILE_COLUMNS;
+    LSI_ISA_NAME(lsi_tree_tile)(tile);
+    for (column = 0; column < tile->columns; column++)
+        for (row = 0; row < tile->rows; row++)
+            *to++ = sums[row * TILE_COLUMNS + column];
+}
+
 static void tiles_range(void *state, int64_t begin, int64_t end, int thread)
 {
     const struct wgrad *job = state;
@@ -169,7 +207,11 @@ static void tiles_range(void *state, int64_t begin, int64_t end, int thread)
                              .slots = slots};
     int64_t t, panel;
 
-    for (t = begin; t < end; t++) {
+    for (t = begin; t < end && job->turned; t++) {
+        set_turned_operands(job, t * TILE_COLUMNS, (struct tree_operand *)operands);
+        run_turned(job, t, &tile);
+    }
+    for (t = begin; t < end && !job->turned; t++) {
         int64_t row = tile_begin(w->k, job->tiles, t);
 
         tile.rows = (int)(tile_begin(w->k, job->tiles, t + 1) - row);

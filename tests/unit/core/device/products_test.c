@@ -135,6 +135,19 @@ Test(products, wgrad_random)
     }
 }
 
+/* Few columns: the result's tiles may be turned; with whole registers of rows and without, one use and several. */
+Test(products, wgrad_few_columns)
+{
+    for (int i = 0; i < 120; i++) {
+        struct ls_shards shards = random_shards(lst_between(1, i % 4 == 0 ? 300 : 40));
+        int64_t positions[3], k = 8 * lst_between(1, 17) + (i % 7 == 0);
+
+        for (int p = 0; p < 3; p++)
+            positions[p] = i % 3 == 0 ? lst_between(1, 300) : 1;
+        check_wgrad(&shards, k, 1 + i % 16, positions, 1 + i % 3, (enum lst_values)(i / 3 % 3), i % 5 == 0 ? i % 4 : 0);
+    }
+}
+
 /* Samples longer than a block are cut inside, shorter ones are never cut. */
 Test(products, wgrad_positions)
 {
