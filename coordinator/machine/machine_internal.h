@@ -58,6 +58,7 @@ struct ls_machine {
     bool has_range;
     uint64_t range_first, range_last, range_epoch, range_fingerprint, committed;
     int64_t range_since;
+    bool told_not_finite;
     /* Actions of the running step. */
     struct ls_action *actions;
     int action_count, action_capacity;

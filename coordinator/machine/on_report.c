@@ -5,6 +5,8 @@
  */
 #include "coordinator/machine/machine_internal.h"
 
+#include <math.h>
+
 void lsi_ledger_flush(struct ls_machine *machine)
 {
     struct ls_action *action;
@@ -37,6 +39,18 @@ static void enter(struct ls_machine *machine, const struct ls_step_report *repor
     machine->range_fingerprint = report->fingerprint;
 }
 
+/* Once, at the step: workers never put the step at which the loss stops being finite into a report with older ones. */
+static void look_at_loss(struct ls_machine *machine, const struct ls_step_report *report, uint64_t first)
+{
+    if (machine->told_not_finite || report->validation || isfinite(report->loss))
+        return;
+    machine->told_not_finite = true;
+    lsi_log(machine,
+            "the loss is %s from step %llu on; training goes on, a smaller optimizer.learning_rate may avoid it, and "
+            "the data may hold such numbers",
+            isnan(report->loss) ? "not a number" : "infinite", (unsigned long long)first);
+}
+
 void lsi_on_report(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms)
 {
     const struct ls_step_report *report = event->reported.report;
@@ -50,8 +64,10 @@ void lsi_on_report(struct ls_machine *machine, const struct ls_event *event, int
             worker->step = report->step;
         enter(machine, report, event->reported.first_step, now_ms);
     }
-    if (worker->first_rank == 0)
+    if (worker->first_rank == 0) {
+        look_at_loss(machine, report, event->reported.first_step);
         lsi_act(machine, LS_ACTION_REPORT)->report = *report;
+    }
     if (machine->has_range && now_ms - machine->range_since >= LS_MACHINE_LEDGER_MS)
         lsi_ledger_flush(machine);
 }

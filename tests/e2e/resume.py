@@ -227,6 +227,23 @@ def at_a_terminal(words):
 
 
 @with_job
+def loss_that_is_not_finite(folder, job, out):
+    """Said once, with the step; training goes on to its end, and every epoch keeps its lines in their order."""
+    with open(os.path.join(folder, "x.npy"), "rb") as file:
+        data = bytearray(file.read())
+    data[-4:] = struct.pack("<f", float("nan"))
+    ls.write(folder, "nan.npy", bytes(data))
+    shown, err = text_of(job, out, "--set", "data.train.features=nan.npy")
+    told = [line for line in err.split("\n") if line.startswith("the loss is ")]
+    if len(told) != 1 or " from step " not in told[0] or "not a finite number" not in shown:
+        raise ls.Failed(f"{shown} {err}")
+    lines = [line for line in err.split("\n") if line.startswith("epoch ") and "step 5/5" in line]
+    expected = [f"epoch {epoch}/6" for epoch in range(1, 7) for _ in range(2)]
+    if [line.split("  ")[0] for line in lines] != expected or ["val_loss" in line for line in lines] != [False, True] * 6:
+        raise ls.Failed(err)
+
+
+@with_job
 def bar_at_a_terminal(folder, job, out):
     job = ls.small_job(folder, epochs=1500, every_steps=500)  # some tenths of a second: bars are drawn ten times one
     status, shown = at_a_terminal([ls.BINARY, "train", job, "--set", f"run.checkpoint.directory={out}"])
@@ -285,7 +302,8 @@ def elsewhere(folder, job, out):
 
 
 CASES = [finished_job, more_epochs, max_steps, changed_learning_rate, other_worlds, default_directory,
-         kept_checkpoints, fresh, weights_out_and_in, plain_progress, bar_at_a_terminal, predictions, elsewhere]
+         kept_checkpoints, fresh, weights_out_and_in, plain_progress,
+         loss_that_is_not_finite, bar_at_a_terminal, predictions, elsewhere]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

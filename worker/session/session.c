@@ -33,6 +33,7 @@ static void on_wake(void *state)
         return;
     }
     lsi_tell_abort(session);
+    lsi_speak_phase(session);
     lsi_speak_flush(session);
 }
 
@@ -197,26 +198,16 @@ enum ls_order_kind ls_session_order(struct ls_session *session, char *reason)
 
 void ls_session_set_phase(struct ls_session *session, uint64_t step, enum ls_phase phase)
 {
+    bool wake;
+
     (void)pthread_mutex_lock(&session->lock);
+    wake = session->phase != phase && !session->phase_armed;
+    session->phase_armed = session->phase_armed || wake;
     session->step = step;
     session->phase = phase;
     (void)pthread_mutex_unlock(&session->lock);
-}
-
-static void note_report(struct ls_session *session, const struct ls_step_report *report)
-{
-    if (!report->validation) {
-        if (!session->has_report)
-            session->report_first = report->step;
-        session->has_report = true;
-        session->report = *report;
-        return;
-    }
-    if (session->validation_count == LSI_QUEUE) {
-        memmove(session->validations, session->validations + 1, (LSI_QUEUE - 1) * sizeof *session->validations);
-        session->validation_count--;
-    }
-    session->validations[session->validation_count++] = *report;
+    if (wake)
+        ls_loop_wake(session->loop);
 }
 
 void ls_session_report_step(struct ls_session *session, const struct ls_step_report *report)
@@ -224,8 +215,8 @@ void ls_session_report_step(struct ls_session *session, const struct ls_step_rep
     bool wake;
 
     (void)pthread_mutex_lock(&session->lock);
-    note_report(session, report);
-    wake = !session->flush_armed;
+    lsi_notes_add(&session->notes, report);
+    wake = !session->flush_armed || lsi_notes_crowded(&session->notes);
     session->flush_armed = true;
     (void)pthread_mutex_unlock(&session->lock);
     if (wake)

@@ -48,9 +48,10 @@ enum ls_status ls_session_open(const struct ls_session_options *options, struct 
 void ls_session_on_abort(struct ls_session *session, void (*on_abort)(void *state, const char *reason), void *state);
 /* Newest order, without waiting; reason (nullable, 512 bytes) says why. */
 enum ls_order_kind ls_session_order(struct ls_session *session, char *reason);
-/* What heartbeats say. */
+/* What heartbeats say; a change of phase is told within 50 ms. */
 void ls_session_set_phase(struct ls_session *session, uint64_t step, enum ls_phase phase);
-/* Asynchronous; the newest wins while the connection is slow (the ledger gets ranges). */
+/* Asynchronous, told in order. While the connection is slow the newest step of an epoch stands for those before it (the
+ * ledger gets ranges); the last of each epoch and every validation are told. */
 void ls_session_report_step(struct ls_session *session, const struct ls_step_report *report);
 void ls_session_report_checkpoint(struct ls_session *session, uint64_t step, const char *path);
 /* Says that this worker's part is over: status, and from rank 0 the summary JSON (nullable) or the error's sentence.

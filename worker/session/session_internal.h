@@ -17,7 +17,9 @@
 #define LSI_SILENT_MS 10000           /* a coordinator that says nothing for so long is gone */
 #define LSI_RETRY_MIN_MS 20
 #define LSI_RETRY_MAX_MS 500
-#define LSI_QUEUE 16 /* validation reports and checkpoints that wait; the oldest give way */
+#define LSI_QUEUE 16    /* checkpoints that wait; the oldest give way */
+#define LSI_NOTES 256   /* reports that wait, see notes.c */
+#define LSI_PHASE_MS 50 /* a change of phase is told at most this often, and at least with the next heartbeat */
 
 enum lsi_open_state { LSI_OPENING, LSI_OPENED, LSI_NOT_OPENED };
 enum lsi_link_stage { LSI_CONNECTING, LSI_CHALLENGED, LSI_ASKED, LSI_JOINED, LSI_LEFT };
@@ -25,6 +27,16 @@ enum lsi_link_stage { LSI_CONNECTING, LSI_CHALLENGED, LSI_ASKED, LSI_JOINED, LSI
 struct lsi_checkpoint_note {
     uint64_t step;
     char path[4096];
+};
+
+struct lsi_note {
+    struct ls_step_report report;
+    uint64_t first_step; /* the first that it stands for */
+};
+
+struct lsi_notes {
+    struct lsi_note items[LSI_NOTES];
+    int count;
 };
 
 struct ls_session {
@@ -38,12 +50,9 @@ struct ls_session {
     char reason[512];
     uint64_t step;
     enum ls_phase phase;
+    bool phase_armed; /* the thread will tell the phase soon: no need to wake it */
     bool flush_armed; /* the thread will look at what waits anyway: no need to wake it */
-    bool has_report;
-    struct ls_step_report report;
-    uint64_t report_first; /* steps that the waiting report stands for */
-    struct ls_step_report validations[LSI_QUEUE];
-    int validation_count;
+    struct lsi_notes notes;
     struct lsi_checkpoint_note *checkpoints; /* LSI_QUEUE of them */
     int checkpoint_count;
     bool finish_wanted, finish_sent, finish_acked;
@@ -101,7 +110,16 @@ void lsi_take_order(struct ls_session *session, enum ls_order_kind order, const 
 /* Calls on_abort if there is an abort that it has not heard of. */
 void lsi_tell_abort(struct ls_session *session);
 
+/* A report that has to be said; what waits becomes fewer where it may. */
+void lsi_notes_add(struct lsi_notes *notes, const struct ls_step_report *report);
+/* The oldest; false where there is none. */
+bool lsi_notes_take(struct lsi_notes *notes, struct lsi_note *note);
+/* So many wait that they should be said without delay. */
+bool lsi_notes_crowded(const struct lsi_notes *notes);
+
 void lsi_speak(struct ls_session *session, const struct ls_message *message);
+/* Brings the next heartbeat forward where it has a new phase to tell. */
+void lsi_speak_phase(struct ls_session *session);
 void lsi_speak_on_beat(void *state);
 void lsi_speak_on_flush(void *state);
 /* Sends what waits, now or as soon as the last flush is LSI_FLUSH_MS ago. */

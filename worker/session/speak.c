@@ -49,29 +49,35 @@ void lsi_speak_on_beat(void *state)
     (void)pthread_mutex_lock(&session->lock);
     message.heartbeat.step = session->step;
     message.heartbeat.phase = session->phase;
+    session->phase_armed = false;
     (void)pthread_mutex_unlock(&session->lock);
     session->beat_ms = now;
     ls_timer_start(session->beat, (uint64_t)session->heartbeat_ms);
     lsi_speak(session, &message);
 }
 
+void lsi_speak_phase(struct ls_session *session)
+{
+    int64_t wait = session->beat_ms + LSI_PHASE_MS - lsi_session_now_ms();
+    bool armed;
+
+    (void)pthread_mutex_lock(&session->lock);
+    armed = session->phase_armed;
+    (void)pthread_mutex_unlock(&session->lock);
+    if (armed && session->stage == LSI_JOINED && session->heartbeat_ms > LSI_PHASE_MS)
+        ls_timer_start(session->beat, (uint64_t)(wait > 0 ? wait : 0));
+}
+
 /* Takes the next thing that waits, in the order in which it must be said; false where nothing does. */
 static bool take_next(struct ls_session *session, struct ls_message *message)
 {
     bool found = true;
+    struct lsi_note note;
 
     (void)pthread_mutex_lock(&session->lock);
-    if (session->has_report) {
+    if (lsi_notes_take(&session->notes, &note)) {
         message->type = LS_MESSAGE_STEP_REPORT;
-        message->report = (struct ls_wire_report){.report = session->report, .first_step = session->report_first};
-        session->has_report = false;
-    } else if (session->validation_count > 0) {
-        message->type = LS_MESSAGE_STEP_REPORT;
-        message->report =
-            (struct ls_wire_report){.report = session->validations[0], .first_step = session->validations[0].step};
-        session->validation_count--;
-        for (int i = 0; i < session->validation_count; i++)
-            session->validations[i] = session->validations[i + 1];
+        message->report = (struct ls_wire_report){.report = note.report, .first_step = note.first_step};
     } else if (session->checkpoint_count > 0) {
         message->type = LS_MESSAGE_CHECKPOINT;
         message->checkpoint.step = session->checkpoints[0].step;
@@ -92,12 +98,13 @@ static bool take_next(struct ls_session *session, struct ls_message *message)
     return found;
 }
 
-static bool finishing(struct ls_session *session)
+/* What waits is the end, or so much that it must not grow. */
+static bool urgent(struct ls_session *session)
 {
     bool wanted;
 
     (void)pthread_mutex_lock(&session->lock);
-    wanted = session->finish_wanted;
+    wanted = session->finish_wanted || lsi_notes_crowded(&session->notes);
     (void)pthread_mutex_unlock(&session->lock);
     return wanted;
 }
@@ -109,7 +116,7 @@ void lsi_speak_flush(struct ls_session *session)
 
     if (session->stage != LSI_JOINED || session->generation == 0)
         return;
-    if (since < LSI_FLUSH_MS && !finishing(session)) {
+    if (since < LSI_FLUSH_MS && !urgent(session)) {
         ls_timer_start(session->flush, (uint64_t)(LSI_FLUSH_MS - since));
         return;
     }

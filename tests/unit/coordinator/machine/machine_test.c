@@ -5,6 +5,7 @@
 #include "core/base/str.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -545,6 +546,36 @@ Test(machine, keeps_a_ledger_of_ranges)
     report(1, 13, 13);
     die(1, -1, 9);
     cr_expect_eq(nth(LS_ACTION_STEPS, 0)->last_step, 13, "a failure does not lose what was committed");
+    end();
+}
+
+/* The step at which the loss stops being a finite number is said once, before the report is shown. */
+Test(machine, says_once_that_the_loss_is_not_finite)
+{
+    struct ls_step_report made = {.step = 4, .loss = 0.5};
+    struct ls_event event = {.kind = LS_EVENT_REPORT, .worker = 1};
+
+    start(2);
+    event.generation = ls_machine_generation(machine);
+    event.reported.report = &made;
+    event.reported.first_step = 1;
+    give(&event);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    made = (struct ls_step_report){.step = 7, .loss = NAN};
+    event.reported.first_step = 5;
+    event.worker = 2;
+    give(&event);
+    cr_expect_null(nth(LS_ACTION_LOG, 0), "rank 0 speaks for all");
+    event.worker = 1;
+    give(&event);
+    cr_assert_not_null(nth(LS_ACTION_LOG, 0));
+    cr_expect_not_null(strstr(nth(LS_ACTION_LOG, 0)->text, "the loss is not a number from step 5 on"), "%s",
+                       nth(LS_ACTION_LOG, 0)->text);
+    cr_expect_lt(nth(LS_ACTION_LOG, 0), nth(LS_ACTION_REPORT, 0));
+    made = (struct ls_step_report){.step = 8, .loss = INFINITY};
+    event.reported.first_step = 8;
+    give(&event);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
     end();
 }
 
