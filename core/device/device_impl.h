@@ -30,6 +30,9 @@ struct lsi_sweeps {
     void (*adam)(const struct ls_adam_args *args);
     void (*tree_sum_f32)(const struct ls_tree_program *program, const void *const *leaves, float *out, int64_t begin,
                          int64_t end);
+    /* For fingerprints, count floats each: whether one is NaN; XXH3 of them (64 bits). */
+    bool (*has_nan)(const float *data, int64_t count);
+    uint64_t (*xxh3)(const float *data, int64_t count, uint64_t seed);
 };
 
 /* Name of an op by op_list.h, for sentences. Static memory. */

@@ -230,50 +230,27 @@ void ls_device_tree_moments(struct ls_device *device, const struct ls_tree_progr
 }
 
 struct fingerprint {
+    const struct lsi_sweeps *sweeps;
     const float *data;
     uint64_t first_chunk;
     _Atomic uint64_t sum;
 };
 
-/* Four lanes: the vectors that every x86-64 and NEON processor has, so that no lane is taken apart. */
-typedef float quad __attribute__((vector_size(16)));
-typedef int32_t quad_mask __attribute__((vector_size(16)));
-
-/* In vectors: this scan is as long as the hash itself. */
-static int has_nan(const float *data, int64_t count)
+static uint64_t hash_chunk(const struct lsi_sweeps *sweeps, const float *data, int64_t count, uint64_t seed)
 {
-    quad_mask found = {0}, found_too = {0};
-    quad x, y;
-    int any = 0;
-    int64_t i = 0;
-
-    for (; i + 8 <= count; i += 8) {
-        memcpy(&x, data + i, sizeof x);
-        memcpy(&y, data + i + 4, sizeof y);
-        found |= x != x;
-        found_too |= y != y;
-    }
-    found |= found_too;
-    for (int l = 0; l < 4; l++)
-        any |= found[l];
-    for (; i < count; i++)
-        any |= data[i] != data[i];
-    return any != 0;
-}
-
-static uint64_t hash_chunk(const float *data, int64_t count, uint64_t seed)
-{
-    uint32_t bits[CHUNK];
+    float values[CHUNK];
+    uint32_t bits;
     int64_t i;
 
-    if (!has_nan(data, count))
-        return ls_xxh3(data, (size_t)count * sizeof(float), seed);
-    memcpy(bits, data, (size_t)count * sizeof(float));
+    if (!sweeps->has_nan(data, count))
+        return sweeps->xxh3(data, count, seed);
     for (i = 0; i < count; i++) {
-        if ((bits[i] & 0x7fffffffu) > 0x7f800000u)
-            bits[i] = CANONICAL_NAN;
+        memcpy(&bits, data + i, sizeof bits);
+        if ((bits & 0x7fffffffu) > 0x7f800000u)
+            bits = CANONICAL_NAN;
+        memcpy(values + i, &bits, sizeof bits);
     }
-    return ls_xxh3(bits, (size_t)count * sizeof(float), seed);
+    return sweeps->xxh3(values, count, seed);
 }
 
 static void fingerprint_range(void *state, int64_t begin, int64_t end, int thread)
@@ -284,14 +261,14 @@ static void fingerprint_range(void *state, int64_t begin, int64_t end, int threa
 
     (void)thread;
     for (at = begin; at < end; at += CHUNK)
-        sum += hash_chunk(print->data + at, end - at < CHUNK ? end - at : CHUNK,
+        sum += hash_chunk(print->sweeps, print->data + at, end - at < CHUNK ? end - at : CHUNK,
                           print->first_chunk + (uint64_t)(at / CHUNK));
     atomic_fetch_add(&print->sum, sum);
 }
 
 uint64_t ls_device_fingerprint_f32(struct ls_device *device, const float *data, int64_t count, uint64_t first_chunk)
 {
-    struct fingerprint print = {.data = data, .first_chunk = first_chunk};
+    struct fingerprint print = {.sweeps = device->sweeps, .data = data, .first_chunk = first_chunk};
 
     lsi_device_parallel(device, count, CHUNK, fingerprint_range, &print);
     return atomic_load(&print.sum);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Optimizer sweeps and tree sums in plain C. docs/numerics.md, "Optimizers". */
+#include "core/base/hash.h"
 #include "core/device/device_impl.h"
 
 #include <math.h>
@@ -63,9 +64,23 @@ static void tree_sum_f32(const struct ls_tree_program *program, const void *cons
     }
 }
 
+static bool has_nan(const float *data, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (data[i] != data[i])
+            return true;
+    return false;
+}
+
+static uint64_t xxh3(const float *data, int64_t count, uint64_t seed)
+{
+    return ls_xxh3(data, (size_t)count * sizeof *data, seed);
+}
+
 const struct lsi_sweeps *lsi_ref_sweeps(void)
 {
-    static const struct lsi_sweeps sweeps = {.sgd = sgd, .adam = adam, .tree_sum_f32 = tree_sum_f32};
+    static const struct lsi_sweeps sweeps = {
+        .sgd = sgd, .adam = adam, .tree_sum_f32 = tree_sum_f32, .has_nan = has_nan, .xxh3 = xxh3};
 
     return &sweeps;
 }

@@ -12,4 +12,8 @@
 #define LSI_ISA_PASTE(name, isa) LSI_ISA_PASTE2(name, isa)
 #define LSI_ISA_NAME(name) LSI_ISA_PASTE(name, LS_ISA)
 
+/* fingerprint.c: as in struct lsi_sweeps. */
+bool LSI_ISA_NAME(lsi_has_nan)(const float *data, int64_t count);
+uint64_t LSI_ISA_NAME(lsi_xxh3)(const float *data, int64_t count, uint64_t seed);
+
 #endif

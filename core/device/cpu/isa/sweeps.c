@@ -100,7 +100,11 @@ static void tree_sum_f32(const struct ls_tree_program *program, const void *cons
 
 const struct lsi_sweeps *LSI_ISA_NAME(lsi_cpu_sweeps)(void)
 {
-    static const struct lsi_sweeps sweeps = {.sgd = sgd, .adam = adam, .tree_sum_f32 = tree_sum_f32};
+    static const struct lsi_sweeps sweeps = {.sgd = sgd,
+                                             .adam = adam,
+                                             .tree_sum_f32 = tree_sum_f32,
+                                             .has_nan = LSI_ISA_NAME(lsi_has_nan),
+                                             .xxh3 = LSI_ISA_NAME(lsi_xxh3)};
 
     return &sweeps;
 }

@@ -111,6 +111,16 @@ Test(sums, fingerprint)
     cr_assert_eq(ls_device_fingerprint_f32(device, data, 3 * 4096 + 100, 7), with_nan);
     cr_assert_neq(with_nan, expected);
     cr_assert_eq(ls_device_fingerprint_f32(device, data, 0, 7), 0);
+    for (int at = 0; at < 100; at++) { /* whatever the vectors and the rest after them */
+        float value = data[at];
+
+        memcpy(&data[at], &nan, 4);
+        with_nan = ls_device_fingerprint_f32(device, data, 100, 7);
+        cr_expect_eq(ls_device_fingerprint_f32(lst_ref(), data, 100, 7), with_nan, "NaN at %d", at);
+        memcpy(&data[at], &canonical, 4);
+        cr_expect_eq(ls_device_fingerprint_f32(device, data, 100, 7), with_nan, "NaN at %d", at);
+        data[at] = value;
+    }
     lst_view_free(&view);
     ls_device_close(device);
 }
