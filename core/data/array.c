@@ -28,22 +28,11 @@ static enum ls_status decode_idx(const struct ls_buf *file, struct lsi_array *ar
 
 static enum ls_status decode_npy(const struct ls_buf *file, struct lsi_array *array, struct ls_error *err)
 {
-    struct ls_raw_array raw;
-    struct ls_view view = {0};
-    enum ls_status status = ls_npy_parse(file->data, file->length, &raw, err);
+    enum ls_status status = ls_npy_decode(file->data, file->length, &array->view, err);
 
     if (status == LS_OK)
-        status = ls_raw_dtype(&raw, &view.dtype, err);
-    if (status != LS_OK)
-        return status;
-    view.shape = raw.shape;
-    view.data = ls_alloc_aligned(ls_view_bytes(&view));
-    if (view.data == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory for its %zu bytes", ls_view_bytes(&view));
-    ls_raw_convert(&raw, view.data);
-    array->view = view;
-    array->memory = view.data;
-    return LS_OK;
+        array->memory = array->view.data;
+    return status;
 }
 
 static enum ls_status idx_into(const struct ls_buf *file, struct ls_raw_array *raw, size_t data_offset, void *out,

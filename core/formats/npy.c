@@ -2,6 +2,8 @@
 /* .npy reader and writer. The header is a Python dict literal; only the three keys that numpy writes are read. */
 #include "core/formats/npy.h"
 
+#include "core/base/alloc.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -203,6 +205,25 @@ enum ls_status ls_npy_parse(const void *bytes, size_t length, struct ls_raw_arra
                             length - offset - wanted);
     found.data = (const uint8_t *)bytes + offset;
     *raw = found;
+    return LS_OK;
+}
+
+enum ls_status ls_npy_decode(const void *bytes, size_t length, struct ls_view *view, struct ls_error *err)
+{
+    struct ls_raw_array raw;
+    struct ls_view made = {0};
+    enum ls_status status = ls_npy_parse(bytes, length, &raw, err);
+
+    if (status == LS_OK)
+        status = ls_raw_dtype(&raw, &made.dtype, err);
+    if (status != LS_OK)
+        return status;
+    made.shape = raw.shape;
+    made.data = ls_alloc_aligned(ls_view_bytes(&made));
+    if (made.data == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for its %zu bytes", ls_view_bytes(&made));
+    ls_raw_convert(&raw, made.data);
+    *view = made;
     return LS_OK;
 }
 

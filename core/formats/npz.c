@@ -150,25 +150,6 @@ static enum ls_status locate(const uint8_t *bytes, size_t length, const struct e
     return LS_OK;
 }
 
-static enum ls_status decode_npy(const void *bytes, size_t length, struct member *member, struct ls_error *err)
-{
-    struct ls_raw_array raw;
-    enum ls_status status = ls_npy_parse(bytes, length, &raw, err);
-    struct ls_view view;
-
-    if (status == LS_OK)
-        status = ls_raw_dtype(&raw, &view.dtype, err);
-    if (status != LS_OK)
-        return status;
-    view.shape = raw.shape;
-    view.data = ls_alloc_aligned(ls_view_bytes(&view));
-    if (view.data == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory for %zu bytes", ls_view_bytes(&view));
-    ls_raw_convert(&raw, view.data);
-    member->view = view;
-    return LS_OK;
-}
-
 static enum ls_status decode_entry(const uint8_t *data, const struct entry *entry, struct member *member,
                                    struct ls_error *err)
 {
@@ -189,7 +170,7 @@ static enum ls_status decode_entry(const uint8_t *data, const struct entry *entr
     if (status == LS_OK && ls_inflate_crc32(data, (size_t)entry->unpacked) != entry->crc)
         status = ls_error_set(err, LS_ECORRUPT, "its checksum is wrong");
     if (status == LS_OK)
-        status = decode_npy(data, (size_t)entry->unpacked, member, err);
+        status = ls_npy_decode(data, (size_t)entry->unpacked, &member->view, err);
     ls_free(unpacked);
     return status;
 }

@@ -82,37 +82,14 @@ INLINE void body(const struct product_tile *t, const int rows, const int registe
     TILE(in_place_##rows##x1, rows, 1, IN_PLACE) \
     TILE(in_place_##rows##x2, rows, 2, IN_PLACE) \
     TILE(direct_##rows, rows, 2, DIRECT)
-HEIGHT(1)
-HEIGHT(2)
-HEIGHT(3)
-HEIGHT(4)
-HEIGHT(5)
-HEIGHT(6)
-#if TILE_ROWS > 6
-HEIGHT(7)
-HEIGHT(8)
-HEIGHT(9)
-HEIGHT(10)
-HEIGHT(11)
-HEIGHT(12)
-HEIGHT(13)
-HEIGHT(14)
-#endif
+TILE_HEIGHTS(HEIGHT)
 
-#define ENTRY(rows)                                                                         \
-    {                                                                                       \
-        {copied_##rows##x1, copied_##rows##x2}, {in_place_##rows##x1, in_place_##rows##x2}, \
-        {                                                                                   \
-            NULL, direct_##rows                                                             \
-        }                                                                                   \
-    }
+#define ENTRY(rows)                                                            \
+    [rows - 1][COPIED] = {copied_##rows##x1, copied_##rows##x2},               \
+            [rows - 1][IN_PLACE] = {in_place_##rows##x1, in_place_##rows##x2}, \
+            [rows - 1][DIRECT] = {NULL, direct_##rows},
 
-static const tile_fn tiles[TILE_ROWS][3][2] = {
-    ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),  ENTRY(5),  ENTRY(6),
-#if TILE_ROWS > 6
-    ENTRY(7), ENTRY(8), ENTRY(9), ENTRY(10), ENTRY(11), ENTRY(12), ENTRY(13), ENTRY(14),
-#endif
-};
+static const tile_fn tiles[TILE_ROWS][3][2] = {TILE_HEIGHTS(ENTRY)};
 
 void LSI_ISA_NAME(lsi_product_tile_rows)(const struct product_tile *tile)
 {

@@ -78,34 +78,11 @@ INLINE void body(const struct tree_tile *t, const int rows, const int registers)
 #define HEIGHT(rows)               \
     TREE(tree_##rows##x1, rows, 1) \
     TREE(tree_##rows##x2, rows, 2)
-HEIGHT(1)
-HEIGHT(2)
-HEIGHT(3)
-HEIGHT(4)
-HEIGHT(5)
-HEIGHT(6)
-#if TILE_ROWS > 6
-HEIGHT(7)
-HEIGHT(8)
-HEIGHT(9)
-HEIGHT(10)
-HEIGHT(11)
-HEIGHT(12)
-HEIGHT(13)
-HEIGHT(14)
-#endif
+TILE_HEIGHTS(HEIGHT)
 
-#define ENTRY(rows)                      \
-    {                                    \
-        tree_##rows##x1, tree_##rows##x2 \
-    }
+#define ENTRY(rows) [rows - 1] = {tree_##rows##x1, tree_##rows##x2},
 
-static const tree_fn trees[TILE_ROWS][2] = {
-    ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),  ENTRY(5),  ENTRY(6),
-#if TILE_ROWS > 6
-    ENTRY(7), ENTRY(8), ENTRY(9), ENTRY(10), ENTRY(11), ENTRY(12), ENTRY(13), ENTRY(14),
-#endif
-};
+static const tree_fn trees[TILE_ROWS][2] = {TILE_HEIGHTS(ENTRY)};
 
 void LSI_ISA_NAME(lsi_tree_tile)(const struct tree_tile *tile)
 {
