@@ -25,6 +25,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     struct ls_job_words words = {.count = 0};
     struct ls_job *job = NULL;
     struct ls_host host = {.server = NULL};
+    struct ls_summary_view view = {.json = false};
     char *summary = NULL;
     enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
 
@@ -54,7 +55,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     }
     ls_host_close(&host);
     ls_job_words_free(&words);
-    ls_summary_print(summary, json, path);
+    view = (struct ls_summary_view){.json = json, .path = path, .set = &o.set};
+    ls_summary_print(summary, &view, status, err);
     ls_free(summary);
     ls_job_destroy(job);
     return status;

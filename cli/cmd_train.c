@@ -74,6 +74,7 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
                                  struct ls_error *err)
 {
     struct ls_host_options options = {.job = job, .quiet = o->quiet, .fresh = o->fresh, .overwrite = o->overwrite};
+    struct ls_summary_view view = {.json = o->json, .path = path, .set = &o->job.set};
     struct ls_host host;
     char *summary = NULL;
     enum ls_status status = ls_random_bytes(options.secret, sizeof options.secret);
@@ -86,7 +87,7 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
     if (status == LS_OK)
         status = ls_host_run(&host, &summary, err);
     ls_host_close(&host);
-    ls_summary_print(summary, o->json, path);
+    ls_summary_print(summary, &view, status, err);
     ls_free(summary);
     return status;
 }
@@ -112,9 +113,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_job_options_load(&o.job, path, &job, err);
     if (status == LS_OK) {
         struct ls_mpi_run mpi = {.job = job,
-                                 .path = path,
+                                 .view = {.json = o.json, .path = path, .set = &o.job.set},
                                  .save_weights = o.save_weights,
-                                 .json = o.json,
                                  .quiet = o.quiet,
                                  .fresh = o.fresh,
                                  .overwrite = o.overwrite};
@@ -122,6 +122,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_under_mpi() ? ls_mpi_train(&mpi, err) : train_here(job, &o, path, err);
     }
     ls_job_destroy(job);
+    if (status != LS_OK && status != LS_EAGAIN && ls_under_mpi())
+        ls_mpi_let_first_speak(status);
     return status;
 }
 

@@ -42,7 +42,14 @@ enum ls_status ls_host_start_worker(struct ls_host *host, char *const *arguments
 enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error *err);
 void ls_host_close(struct ls_host *host);
 
-/* Prints the job's summary: as one JSON line, or for people. path: of the job file, for what to do next. */
-void ls_summary_print(const char *summary, bool json, const char *path);
+/* How a job's summary is shown: as one JSON line, or for people, who read what to do next. Borrowed. */
+struct ls_summary_view {
+    bool json;
+    const char *path;          /* of the job file */
+    const struct ls_list *set; /* its overrides; may be NULL */
+};
+/* summary: NULL where there is none. status, err: how the job ended. */
+void ls_summary_print(const char *summary, const struct ls_summary_view *view, enum ls_status status,
+                      const struct ls_error *err);
 
 #endif

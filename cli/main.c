@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one binary: picks the subcommand; the only place that turns an error into an exit status. */
 #include "cli/command.h"
+#include "cli/outcome.h"
 
 #include "core/base/str.h"
 
@@ -52,6 +53,8 @@ int main(int argc, char **argv)
 
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails like one on a full disk, with a sentence */
+    if (argc > 0)
+        ls_outcome_begin(argv[0]);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
         return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;
@@ -61,7 +64,6 @@ int main(int argc, char **argv)
     status = dispatch(argc, argv, &err);
     if (status == LS_OK || status == LS_EAGAIN)
         return fflush(stdout) == 0 ? 0 : ls_status_exit(LS_EIO);
-    fflush(stdout);
-    fprintf(stderr, "lockstep: %s\n", err.message[0] != '\0' ? err.message : ls_status_sentence(status));
+    ls_outcome_tell(status, &err);
     return ls_status_exit(status);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options by table: parsing, help, and a suggestion for a misspelt one. */
 #include "cli/command.h"
+#include "cli/outcome.h"
 
 #include "core/base/str.h"
 
@@ -111,11 +112,22 @@ static enum ls_status take_option(const struct ls_command *command, const struct
     return store(option, argv[++*at], err);
 }
 
+/* Known before anything can fail: a command line that is wrong is told as JSON too. */
+static void look_for_json(const struct ls_option *options, int argc, char **argv)
+{
+    const struct ls_option *json = find(options, "json", strlen("json"));
+
+    for (int i = 1; i < argc && json != NULL; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            ls_outcome_set_json(true);
+}
+
 enum ls_status ls_options_parse(const struct ls_command *command, const struct ls_option *options, int argc,
                                 char **argv, int least, int most, const char **positionals, struct ls_error *err)
 {
     int found = 0;
 
+    look_for_json(options, argc, argv);
     for (int i = 1; i < argc; i++) {
         enum ls_status status = LS_OK;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a job as a person reads it, from the summary's JSON. */
 #include "cli/host.h"
+#include "cli/outcome.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -34,15 +35,49 @@ static void print_metrics(json_t *o)
     json_object_foreach(o, key, value) if (strncmp(key, "val_", 4) == 0) print_real(o, key, key, "");
 }
 
-void ls_summary_print(const char *summary, bool json, const char *path)
+/* A word as a shell reads it. */
+static void print_word(const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=,./:@%";
+
+    if (*word != '\0' && word[strspn(word, plain)] == '\0') {
+        printf(" %s", word);
+        return;
+    }
+    printf(" '");
+    for (; *word != '\0'; word++)
+        printf(*word == '\'' ? "'\\''" : "%c", *word);
+    putchar('\'');
+}
+
+/* A command that works where this one did: the program as it was typed, with the job's overrides. */
+static void print_next(const struct ls_summary_view *view, const char *checkpoint)
+{
+    printf("Next:");
+    print_word(ls_outcome_program());
+    printf(" evaluate");
+    print_word(view->path);
+    for (int i = 0; view->set != NULL && i < view->set->count; i++) {
+        printf(" --set");
+        print_word(view->set->items[i]);
+    }
+    printf("\n  or:");
+    print_word(ls_outcome_program());
+    printf(" inspect");
+    print_word(checkpoint);
+    putchar('\n');
+}
+
+void ls_summary_print(const char *summary, const struct ls_summary_view *view, enum ls_status status,
+                      const struct ls_error *err)
 {
     json_t *o;
     bool ran;
 
     if (summary == NULL)
         return;
-    if (json) {
-        printf("%s\n", summary);
+    if (view->json) {
+        ls_outcome_print(summary, status, err);
         return;
     }
     o = json_loads(summary, 0, NULL);
@@ -70,7 +105,6 @@ void ls_summary_print(const char *summary, bool json, const char *path)
     if (!ran && json_is_true(json_object_get(o, "finished")))
         printf("Nothing was left to do: --set epochs=N trains on, --fresh --overwrite begins anew\n");
     if (json_is_string(json_object_get(o, "checkpoint")))
-        printf("Next: lockstep evaluate %s, or lockstep inspect %s\n", path,
-               json_string_value(json_object_get(o, "checkpoint")));
+        print_next(view, json_string_value(json_object_get(o, "checkpoint")));
     json_decref(o);
 }

@@ -3,6 +3,7 @@
 #include "cli/under_mpi.h"
 
 #include "cli/host.h"
+#include "cli/outcome.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
@@ -121,6 +122,36 @@ static void let_rank_0_speak(void)
     (void)nanosleep(&patience, NULL);
 }
 
+/* The first of the environment variables that holds a number; -1. */
+static int64_t number_of(const char *const *names)
+{
+    int64_t number;
+
+    for (; *names != NULL; names++) {
+        const char *text = getenv(*names);
+
+        if (text != NULL && ls_str_to_i64(text, &number) && number >= 0)
+            return number;
+    }
+    return -1;
+}
+
+void ls_mpi_let_first_speak(enum ls_status status)
+{
+    static const char *const here[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK",
+                                       "SLURM_LOCALID", NULL};
+    static const char *const of_all[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", NULL};
+    int64_t rank = number_of(of_all), place = number_of(here);
+
+    if (rank <= 0)
+        return;
+    ls_outcome_set_json(false);
+    if (place == 0)
+        return;
+    let_rank_0_speak();
+    exit(ls_status_exit(status));
+}
+
 /* Rank 0 says how the job ended; others speak only of what could not be told to it. */
 static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status status, struct ls_error *err)
 {
@@ -134,9 +165,10 @@ static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status
             exit(ls_status_exit(status));
         return status;
     }
+    if (rank != 0)
+        ls_outcome_set_json(false);
     if (rank == 0 || !told)
-        fprintf(stderr, "lockstep: %s\n", err->message);
-    (void)fflush(stderr);
+        ls_outcome_tell(status, err);
     if (rank != 0 && told)
         let_rank_0_speak();
     ls_mpi_finalize(ls_status_exit(status));
@@ -170,7 +202,7 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
     if (status == LS_OK)
         status = work(run, &boot, rank, &told, err);
     status = end(&h, rank, told, status, err);
-    ls_summary_print(h.summary, run->json, run->path);
+    ls_summary_print(h.summary, &run->view, status, err);
     ls_free(h.summary);
     return status;
 }

@@ -3,16 +3,20 @@
 #ifndef LOCKSTEP_CLI_UNDER_MPI_H
 #define LOCKSTEP_CLI_UNDER_MPI_H
 
-#include "core/job/job.h"
+#include "cli/host.h"
 
 struct ls_mpi_run {
     struct ls_job *job; /* workers is set to the number of ranks */
-    const char *path, *save_weights;
-    bool json, quiet, fresh, overwrite;
+    struct ls_summary_view view;
+    const char *save_weights;
+    bool quiet, fresh, overwrite;
 };
 
 /* Whether a launcher of MPI started this process as one of several. */
 bool ls_under_mpi(void);
+/* A failure that every rank sees alike (a bad job file, a wrong option), before the ranks can talk: the first rank of each
+ * machine returns from here to say it, and the first of all also as JSON; the others leave without a word. */
+void ls_mpi_let_first_speak(enum ls_status status);
 /* One rank's part. LS_EUNSUPPORTED names the plug-in that is missing. */
 enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err);
 

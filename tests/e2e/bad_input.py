@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -466,7 +467,58 @@ def launcher_without_mpi(folder):
     return sentence
 
 
-CASES = [command_line, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models,
+def outcome(result, status, *texts):
+    """The JSON object that a failed command's standard output ends with; it says what standard error says."""
+    sentence = ls.says(result, status, *texts)
+    told = json.loads(result[1].rstrip("\n").split("\n")[-1])
+    if told["exit_status"] != status or "lockstep: " + told["error"] != sentence or told["status"] in ("", "ok"):
+        raise ls.Failed(f"{told} instead of {sentence!r}")
+    return told
+
+
+@with_job
+def failures_in_json(folder):
+    """With --json the last line of standard output is an object, however the command ended."""
+    job = os.path.join(folder, "job.yaml")
+    for words, status in ((["train", job, "--polka", "--json"], USAGE), (["train", "--json", job + "l"], FILES),
+                          (["train", job, "--json", "--set", "epochs=0"], INVALID),
+                          (["evaluate", job, "--json"], FILES), (["plan", job, "--json", "--set", "run.strategy=one_device"], INVALID),
+                          (["train", job, "--json", "--set", "data.train.labels=x.npy"], INVALID)):
+        outcome(ls.run([ls.BINARY, *words], check=False), status)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        head = ls.start([ls.BINARY, "coordinator", job, "--json"], env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
+        try:
+            line = head.stdout.readline()  # its handlers are there
+            head.send_signal(number)
+            stdout, err = head.communicate(timeout=20)
+            told = outcome((head.returncode, line + stdout, err), 130, "stopped before all its workers had joined")
+            if told["status"] != "interrupted":
+                raise ls.Failed(str(told))
+        finally:
+            ls.end(head)
+    first = ls.start([ls.BINARY, "train", ls.small_job(folder, epochs=1000000), "--json", "--quiet"])
+    try:
+        ls.wait_until(lambda: ls.steps_saved(os.path.join(folder, "out")), "a first checkpoint")
+        os.kill(ls.workers_of(folder)[0], signal.SIGKILL)
+        stdout, err = first.communicate(timeout=20)
+        outcome((first.returncode, stdout, err), PEER, "killed by signal 9")
+    finally:
+        ls.end(first)
+    stopped = ls.start([ls.BINARY, "train", job, "--json", "--quiet"])
+    try:
+        ls.wait_until(lambda: ls.workers_of(folder), "a worker")
+        saved = ls.steps_saved(os.path.join(folder, "out"))
+        ls.wait_until(lambda: ls.steps_saved(os.path.join(folder, "out")) != saved, "another checkpoint")
+        stopped.terminate()
+        stdout, err = stopped.communicate(timeout=20)
+        told = outcome((stopped.returncode, stdout, err), 130, "saved")
+        if told["finished"] or told["steps"] < 1:
+            raise ls.Failed(str(told))
+    finally:
+        ls.end(stopped)
+
+
+CASES = [command_line, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

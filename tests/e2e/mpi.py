@@ -72,6 +72,20 @@ def rank_told(folder, job, out, expected):
     disturbed(folder, job, out, expected, signal.SIGTERM, (130,), "stopped", "saved")
 
 
+@with_job
+def bad_job(folder, job, out, expected):
+    """What is wrong with the job is said once, by the first rank, on standard error and as JSON."""
+    for extra, status, text in ((["--set", "epochs=0"], 3, "epochs"), (["--polka"], 2, "--polka"),
+                                (["--set", "model=no.json"], 4, "no.json")):
+        result = ls.run(words(job, 3) + extra, check=False)
+        ls.says(result, status, text)
+        told = [line for line in result[1].split("\n") if line]
+        if len(told) != 1 or ls.summary(result[1])["exit_status"] != status:
+            raise ls.Failed(f"standard output was {result[1]!r}")
+    if os.path.exists(out):
+        raise ls.Failed("it left a checkpoint directory")
+
+
 def available():
     """Whether mpirun is here and the binary finds its plug-in."""
     if shutil.which("mpirun") is None:
@@ -81,7 +95,7 @@ def available():
         return status == 0 or "plug-in" not in err
 
 
-CASES = [same_numbers, rank_killed, rank_told]
+CASES = [same_numbers, bad_job, rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():

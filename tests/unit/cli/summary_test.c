@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a job as a person reads it. */
 #include "cli/host.h"
+#include "cli/outcome.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 
 static char shown[2048];
 
-static void show(const char *summary, bool json)
+static void show(const char *summary, const struct ls_summary_view *view, enum ls_status status,
+                 const struct ls_error *err)
 {
     FILE *file = tmpfile();
     int before = dup(STDOUT_FILENO);
@@ -17,7 +19,10 @@ static void show(const char *summary, bool json)
     cr_assert_neq(file, NULL);
     (void)fflush(stdout);
     cr_assert_neq(dup2(fileno(file), STDOUT_FILENO), -1);
-    ls_summary_print(summary, json, "job.yaml");
+    if (view != NULL)
+        ls_summary_print(summary, view, status, err);
+    else
+        ls_outcome_tell(status, err);
     (void)fflush(stdout);
     (void)dup2(before, STDOUT_FILENO);
     (void)close(before);
@@ -29,18 +34,54 @@ static void show(const char *summary, bool json)
 /* A loss that became NaN or infinite (null in the JSON) stands in the summary: training ends with status 0 all the same. */
 Test(summary, not_finite)
 {
+    struct ls_summary_view view = {.path = "job.yaml"};
+
     show("{\"steps\":3,\"workers\":1,\"finished\":true,\"device\":\"cpu\",\"transport\":\"self\",\"loss\":null,"
          "\"val_loss\":null,\"val_accuracy\":0.5,\"first_step_s\":0.1}",
-         false);
+         &view, LS_OK, NULL);
     cr_expect_neq(strstr(shown, "Finished after 3 steps on 1 replica (cpu, self)"), NULL, "%s", shown);
     cr_expect_neq(strstr(shown, "\n  loss             not a finite number\n"), NULL, "%s", shown);
     cr_expect_neq(strstr(shown, "\n  val_loss         not a finite number\n"), NULL, "%s", shown);
     cr_expect_neq(strstr(shown, "\n  val_accuracy     0.5\n"), NULL, "%s", shown);
 }
 
-/* With --json the line is passed on as it is. */
+/* With --json the line is passed on, with the outcome at its end. */
 Test(summary, json)
 {
-    show("{\"steps\":3,\"loss\":null}", true);
-    cr_expect_str_eq(shown, "{\"steps\":3,\"loss\":null}\n");
+    struct ls_summary_view view = {.json = true};
+    struct ls_error err = LS_ERROR_INIT;
+
+    show("{\"steps\":3,\"loss\":null}", &view, LS_OK, NULL);
+    cr_expect_str_eq(shown, "{\"steps\":3,\"loss\":null,\"status\":\"ok\",\"exit_status\":0}\n");
+    (void)ls_error_set(&err, LS_EINTERRUPTED, "stopped \"in order\" in \xff");
+    show("{\"steps\":3}", &view, LS_EINTERRUPTED, &err);
+    cr_expect_str_eq(shown, "{\"steps\":3,\"status\":\"interrupted\",\"exit_status\":130,"
+                            "\"error\":\"stopped \\\"in order\\\" in ?\"}\n");
+}
+
+/* What to do next can be typed as it stands: the program as it was typed, the job's overrides, words quoted. */
+Test(summary, next)
+{
+    struct ls_list set = {.items = {"epochs=3", "run.checkpoint.directory=my runs/a'b"}, .count = 2};
+    struct ls_summary_view view = {.path = "a/job.yaml", .set = &set};
+
+    ls_outcome_begin("build/release/lockstep");
+    show("{\"steps\":3,\"workers\":1,\"finished\":true,\"device\":\"cpu\",\"transport\":\"self\",\"first_step_s\":0.1,"
+         "\"checkpoint\":\"my runs/a'b\"}",
+         &view, LS_OK, NULL);
+    cr_expect_neq(strstr(shown, "\nNext: build/release/lockstep evaluate a/job.yaml --set epochs=3 "
+                                "--set 'run.checkpoint.directory=my runs/a'\\''b'\n"
+                                "  or: build/release/lockstep inspect 'my runs/a'\\''b'\n"),
+                  NULL, "%s", shown);
+}
+
+/* A failure without a summary is an object of its own. */
+Test(summary, failure)
+{
+    struct ls_error err = LS_ERROR_INIT;
+
+    (void)ls_error_set(&err, LS_EUSAGE, "what?");
+    ls_outcome_set_json(true);
+    show(NULL, NULL, LS_EUSAGE, &err);
+    cr_expect_str_eq(shown, "{\"status\":\"usage\",\"exit_status\":2,\"error\":\"what?\"}\n");
 }
