@@ -470,7 +470,10 @@ def launcher_without_mpi(folder):
 def outcome(result, status, *texts):
     """The JSON object that a failed command's standard output ends with; it says what standard error says."""
     sentence = ls.says(result, status, *texts)
-    told = json.loads(result[1].rstrip("\n").split("\n")[-1])
+    last = result[1].rstrip("\n").split("\n")[-1]
+    if not last.startswith("{"):
+        raise ls.Failed(f"standard output ends with {last!r}")
+    told = json.loads(last)
     if told["exit_status"] != status or "lockstep: " + told["error"] != sentence or told["status"] in ("", "ok"):
         raise ls.Failed(f"{told} instead of {sentence!r}")
     return told
