@@ -19,6 +19,8 @@ static const char *role_name(int role)
         return "slot";
     case LS_ROLE_COUNTER:
         return "counter";
+    case LS_ROLE_COMPRESSION:
+        return "compression";
     }
     return "?";
 }
@@ -33,7 +35,7 @@ static void print_text(const struct ls_ckpt *ckpt)
         const struct ls_ckpt_tensor *t = ls_ckpt_tensor_at(ckpt, i);
         char shape[128];
 
-        printf("  %-44s %-10s %-9s %s\n", t->path, role_name(t->role), ls_dtype_name(t->dtype),
+        printf("  %-44s %-11s %-9s %s\n", t->path, role_name(t->role), ls_dtype_name(t->dtype),
                ls_shape_text(&t->shape, shape));
         if (t->role == LS_ROLE_TRAINABLE)
             elements += ls_shape_count(&t->shape);

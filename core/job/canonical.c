@@ -113,6 +113,23 @@ static void add_optimizer(json_t *root, const struct ls_job *job)
     (void)json_object_set_new(root, "optimizer", value);
 }
 
+/* Not there where nothing is compressed: such a job has the fingerprint that it always had. */
+static void add_compression(json_t *root, const struct ls_job *job)
+{
+    json_t *value;
+
+    if (job->compression.name == NULL)
+        return;
+    value = json_pack("{s:s}", "name", job->compression.name);
+    if (strcmp(job->compression.name, "top_k") == 0)
+        (void)json_object_set_new(value, "ratio", json_real(job->compression.ratio));
+    if (strcmp(job->compression.name, "power_sgd") == 0) {
+        (void)json_object_set_new(value, "rank", json_integer(job->compression.rank));
+        (void)json_object_set_new(value, "start_step", json_integer((json_int_t)job->compression.start_step));
+    }
+    (void)json_object_set_new(root, "compression", value);
+}
+
 static void add_scalars(json_t *root, const struct ls_job *job)
 {
     json_t *metrics = json_array();
@@ -135,6 +152,7 @@ static void add_scalars(json_t *root, const struct ls_job *job)
         (void)json_array_append_new(metrics, json_string(job->metrics[i]));
     (void)json_object_set_new(root, "metrics", metrics);
     add_optimizer(root, job);
+    add_compression(root, job);
 }
 
 static enum ls_status add_data(json_t *root, const struct ls_job *job, struct ls_error *err)
@@ -169,7 +187,8 @@ enum ls_status ls_job_canonical_json(const struct ls_job *job, char **json, stru
         status = add_model(root, job, err);
     if (status != LS_OK)
         (void)ls_error_wrap(err, "%s", job->path);
-    else if (json_object_size(root) != (job->initial_weights != NULL ? 12u : 11u))
+    else if (json_object_size(root) !=
+             11u + (job->initial_weights != NULL ? 1u : 0u) + (job->compression.name != NULL ? 1u : 0u))
         status = ls_error_set(err, LS_ENOMEM, "not enough memory for the fingerprint of %s", job->path);
     else
         status = ls_json_canonical_text(root, json, err);

@@ -37,6 +37,7 @@ void ls_job_destroy(struct ls_job *job)
     for (int i = 0; i < job->metric_count; i++)
         ls_free(job->metrics[i]);
     ls_free(job->optimizer.name);
+    ls_free(job->compression.name);
     ls_free(job->strategy);
     ls_free(job->transport);
     ls_free(job->device);
@@ -135,6 +136,49 @@ static void read_optimizer(const struct lsi_section *top, struct ls_job *job)
     lsi_job_number(&options, "epsilon", 0, true, 1, &job->optimizer.epsilon);
 }
 
+static void check_compression(const struct lsi_section *top, const struct lsi_section *options, struct ls_job *job)
+{
+    static const char *const bf16[] = {"name"};
+    static const char *const top_k[] = {"name", "ratio"};
+    static const char *const power_sgd[] = {"name", "rank", "start_step"};
+
+    job->compression.ratio = 0.01;
+    job->compression.rank = 2;
+    if (strcmp(job->compression.name, "top_k") == 0)
+        lsi_job_check_keys(options, top_k, COUNT(top_k));
+    else if (strcmp(job->compression.name, "power_sgd") == 0)
+        lsi_job_check_keys(options, power_sgd, COUNT(power_sgd));
+    else
+        lsi_job_check_keys(options, bf16, COUNT(bf16));
+    lsi_job_number(options, "ratio", 0, true, 1, &job->compression.ratio);
+    lsi_job_int(options, "rank", 1, 256, &job->compression.rank);
+    lsi_job_integer(options, "start_step", 0, INT64_C(1) << 48, &job->compression.start_step);
+    if (!job->fast)
+        lsi_job_fail(top, "compression",
+                     "is %s, which loses bits of the gradients; set math: fast to allow that, or compression: none",
+                     job->compression.name);
+}
+
+/* After math. */
+static void read_compression(const struct lsi_section *top, struct ls_job *job)
+{
+    static const char *const names[] = {"none", "bf16", "top_k", "power_sgd"};
+    struct lsi_section options;
+
+    if (!lsi_job_has(top, "compression"))
+        return;
+    read_named(top, "compression", names, COUNT(names), &job->compression.name, &options);
+    if (top->walk->status != LS_OK)
+        return;
+    if (strcmp(job->compression.name, "none") != 0) {
+        check_compression(top, &options, job);
+        return;
+    }
+    lsi_job_check_keys(&options, (const char *const[]){"name"}, 1);
+    ls_free(job->compression.name);
+    job->compression.name = NULL;
+}
+
 static void read_metrics(const struct lsi_section *top, struct ls_job *job)
 {
     static const char *const names[] = {"accuracy",        "sparse_categorical_accuracy", "categorical_accuracy",
@@ -227,6 +271,7 @@ static void read_result(const struct lsi_section *top, struct ls_job *job)
     lsi_job_choice(top, "math", maths, COUNT(maths), &math);
     job->fast = math != NULL && strcmp(math, "fast") == 0;
     ls_free(math);
+    read_compression(top, job);
     read_batch(top, job);
     job->epochs = 1;
     lsi_job_integer(top, "epochs", 1, 1000000000, &job->epochs);
@@ -326,8 +371,9 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
 
 static void read_all(const struct lsi_section *top, struct ls_job *job)
 {
-    static const char *const keys[] = {"version", "numerics",        "seed", "math",    "batch",     "epochs", "model",
-                                       "data",    "initial_weights", "loss", "metrics", "optimizer", "run"};
+    static const char *const keys[] = {"version", "numerics", "seed",      "math", "compression",
+                                       "batch",   "epochs",   "model",     "data", "initial_weights",
+                                       "loss",    "metrics",  "optimizer", "run"};
 
     lsi_job_check_keys(top, keys, COUNT(keys));
     read_result(top, job);

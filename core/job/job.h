@@ -46,6 +46,12 @@ struct ls_job {
         double learning_rate, momentum, beta1, beta2, epsilon;
         bool nesterov;
     } optimizer;
+    struct {
+        char *name; /* "bf16", "top_k", "power_sgd"; NULL: none */
+        double ratio;
+        int rank;
+        int64_t start_step;
+    } compression; /* of gradients; math: fast only */
     /* --- run: never changes a bit --- */
     char *strategy; /* "one_device", "mirrored", "multi_worker" */
     int workers;

@@ -11,7 +11,13 @@
 struct ls_model;
 
 /* Numbers are stored in checkpoints. */
-enum ls_role { LS_ROLE_TRAINABLE = 1, LS_ROLE_STATE = 2, LS_ROLE_SLOT = 3, LS_ROLE_COUNTER = 4 };
+enum ls_role {
+    LS_ROLE_TRAINABLE = 1,
+    LS_ROLE_STATE = 2,
+    LS_ROLE_SLOT = 3,
+    LS_ROLE_COUNTER = 4,
+    LS_ROLE_COMPRESSION = 5 /* what the compression of gradients keeps */
+};
 
 struct ls_variable_info {
     const char *path;  /* "dense_1/kernel"; unique; borrowed from the model */

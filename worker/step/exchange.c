@@ -23,7 +23,8 @@ struct entry {
 
 struct bucket {
     int segment;
-    int last; /* its last reduce */
+    int first, last; /* reduces */
+    bool compressed, advanced;
     size_t offset, bytes;
     struct ls_request *request;
     bool done;
@@ -49,6 +50,7 @@ struct ls_exchange {
     uint8_t *gathered;          /* moments of all leaves of all ranks */
     size_t gathered_bytes;
     struct ls_tree_program pair, tree;
+    struct ls_compress *compress;
 };
 
 static enum entry_kind kind_of(const struct ls_program_reduce *reduce)
@@ -77,13 +79,17 @@ static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
                             .offset = offset};
         e->bytes = ((size_t)e->count * ls_dtype_size(e->dtype) + LS_ALIGNMENT - 1) & ~(size_t)(LS_ALIGNMENT - 1);
         offset += e->bytes;
-        if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit))
+        if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit ||
+                             open->compressed != ls_compress_takes(ex->compress, i)))
             open = NULL;
         if (e->kind != ENTRY_SUM)
             continue;
         if (open == NULL) {
             open = &ex->buckets[ex->bucket_count++];
-            *open = (struct bucket){.segment = e->segment, .offset = e->offset};
+            *open = (struct bucket){.segment = e->segment,
+                                    .first = i,
+                                    .compressed = ls_compress_takes(ex->compress, i),
+                                    .offset = e->offset};
         }
         open->last = i;
         open->bytes += e->bytes;
@@ -154,6 +160,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
     ex->leaves = options->leaves > 0 ? options->leaves : 1;
     ex->stack = options->depth > 0 ? options->depth : 1;
     ex->one_by_one = options->one_by_one;
+    ex->compress = options->compress;
     ls_tree_program_build(two, 2, 2, &ex->pair);
     ex->entries = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->entries);
     ex->buckets = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->buckets);
@@ -197,6 +204,7 @@ void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout
     exchange->started = 0;
     for (int b = 0; b < exchange->bucket_count; b++) {
         exchange->buckets[b].request = NULL;
+        exchange->buckets[b].advanced = false;
         exchange->buckets[b].done = exchange->world == 1;
     }
     ls_tree_program_build(layout->ranges, layout->range_count, layout->v_total, &exchange->tree);
@@ -225,6 +233,40 @@ void ls_exchange_merge(struct ls_exchange *exchange, int leaf, int depth, int se
     }
 }
 
+/* This step's bucket is the compressor's. */
+static bool is_compressed(const struct ls_exchange *ex, const struct bucket *b)
+{
+    return b->compressed && ls_compress_active(ex->compress);
+}
+
+static struct ls_compress_span span_of(const struct ls_exchange *ex, const struct bucket *b)
+{
+    return (struct ls_compress_span){.first = b->first,
+                                     .last = b->last,
+                                     .partials = ex->partials,
+                                     .stride = ex->stack * ex->entry_count,
+                                     .leaves =
+                                         ex->layout->first_range[ex->rank + 1] - ex->layout->first_range[ex->rank],
+                                     .reduced = ex->reduced};
+}
+
+static enum ls_status advance_compressed(struct ls_exchange *ex, struct bucket *b, struct ls_error *err)
+{
+    struct ls_compress_span span = span_of(ex, b);
+
+    if (b->advanced || b->done || !is_compressed(ex, b))
+        return LS_OK;
+    b->advanced = true;
+    return ls_compress_advance(ex->compress, &span, &b->request, err);
+}
+
+static enum ls_status finish_compressed(struct ls_exchange *ex, struct bucket *b, struct ls_error *err)
+{
+    struct ls_compress_span span = span_of(ex, b);
+
+    return ls_compress_finish(ex->compress, &span, &b->request, err);
+}
+
 static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, struct ls_error *err)
 {
     const void **leaves = ex->leaf_pointers + (b - ex->buckets) * ex->leaves;
@@ -234,9 +276,11 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, str
                                .count = (int64_t)(b->bytes / sizeof(float)),
                                .layout = ex->layout,
                                .leaves = leaves};
-    int own = ex->layout->first_range[ex->rank + 1] - ex->layout->first_range[ex->rank];
+    struct ls_compress_span span = span_of(ex, b);
 
-    for (int l = 0; l < own; l++)
+    if (is_compressed(ex, b))
+        return ls_compress_start(ex->compress, &span, &b->request, err);
+    for (int l = 0; l < span.leaves; l++)
         leaves[l] = ex->registered + (size_t)l * ex->leaf_bytes + b->offset;
     op.dst = ex->registered + (size_t)ex->leaves * ex->leaf_bytes + b->offset;
     return ls_group_start(ex->group, &op, &b->request, err);
@@ -302,10 +346,15 @@ enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct
     int index = exchange->entries[reduce].bucket;
     struct bucket *b = index >= 0 ? &exchange->buckets[index] : NULL;
 
+    enum ls_status status;
+
     if (b == NULL || b->done)
         return LS_OK;
+    status = advance_compressed(exchange, b, err);
     b->done = true;
-    return ls_request_wait(b->request, err);
+    if (status != LS_OK)
+        return status;
+    return is_compressed(exchange, b) ? finish_compressed(exchange, b, err) : ls_request_wait(b->request, err);
 }
 
 enum ls_status ls_exchange_finish(struct ls_exchange *exchange, int reduce, struct ls_error *err)
@@ -336,6 +385,9 @@ enum ls_status ls_exchange_wait_all(struct ls_exchange *exchange, struct ls_erro
 {
     enum ls_status status = LS_OK;
 
+    /* All second collectives run before the first of them is waited for. */
+    for (int b = 0; b < exchange->bucket_count && status == LS_OK; b++)
+        status = advance_compressed(exchange, &exchange->buckets[b], err);
     for (int i = 0; i < exchange->entry_count && status == LS_OK; i++)
         status = ls_exchange_wait(exchange, i, err);
     return status;

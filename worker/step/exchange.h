@@ -9,6 +9,7 @@
 
 #include "collective/group.h"
 #include "core/graph/program.h"
+#include "worker/compress/compress.h"
 
 struct ls_exchange;
 
@@ -16,6 +17,8 @@ struct ls_exchange_options {
     int leaves;      /* most leaves of any rank in any plan of the mode */
     int depth;       /* most levels of calls pending inside a leaf, on this rank */
     bool one_by_one; /* a bucket per reduce, so that each can be waited for alone */
+    /* Nullable; borrowed. The gradients it takes are sent its way; it is begun and committed by the caller. */
+    struct ls_compress *compress;
 };
 
 /* program: any program of the mode (all have the same reduces). Collective: every member calls it in the same order

@@ -184,6 +184,8 @@ enum ls_status ls_replica_run(struct ls_replica *r, struct ls_error *err)
         status = save(r, err);
     else if (status == LS_OK)
         status = ls_replica_agree(r, err);
+    if (status == LS_OK && r->compress != NULL)
+        status = ls_compress_digest(r->compress, &r->state->beside, &r->state->beside_bytes, err);
     ls_replica_tell_phase(r, LS_PHASE_IDLE);
     if (status == LS_EINTERRUPTED) { /* the group's word for an abort; here it would say that all is saved */
         status = LS_EPEER;

@@ -3,6 +3,7 @@
 #include "worker/step/replica.h"
 
 #include "core/base/alloc.h"
+#include "worker/compress/of_job.h"
 
 #include <string.h>
 
@@ -52,6 +53,7 @@ static enum ls_status make_exchange(struct ls_replica *r, enum ls_step_mode mode
     }
     if (options.leaves > r->max_leaves)
         r->max_leaves = options.leaves;
+    options.compress = mode == LS_STEP_TRAIN ? r->compress : NULL;
     return ls_exchange_create(both[0]->calls[0].program->program, r->group, r->device, &options, &r->exchange[mode],
                               err);
 }
@@ -133,6 +135,32 @@ static enum ls_status make_buffers(struct ls_replica *r, struct ls_error *err)
     return make_gradients(r, err);
 }
 
+/* The compressor, and the list of all that a checkpoint holds. */
+static enum ls_status make_compress(struct ls_replica *r, const struct ls_ckpt *ckpt, struct ls_error *err)
+{
+    int own = r->state->tensor_count, more = 0;
+    enum ls_status status = ls_compress_of_job(r->trainer, r->schedules[LS_STEP_TRAIN][0]->calls[0].program, r->rank,
+                                               r->world, r->group, &r->compress, err);
+
+    if (status == LS_OK && r->compress != NULL && ckpt != NULL) {
+        status = ls_compress_load(r->compress, ckpt, err);
+        if (status != LS_OK)
+            (void)ls_error_wrap(err, "cannot resume from %s", ls_ckpt_path(ckpt));
+    }
+    if (status != LS_OK)
+        return status;
+    if (r->compress != NULL)
+        more = ls_compress_tensor_count(r->compress);
+    r->tensors = ls_alloc_zeroed((size_t)(own + more), sizeof *r->tensors);
+    if (r->tensors == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for a replica");
+    memcpy(r->tensors, r->state->tensors, (size_t)own * sizeof *r->tensors);
+    for (int i = 0; i < more; i++)
+        r->tensors[own + i] = *ls_compress_tensor_at(r->compress, i);
+    r->tensor_count = own + more;
+    return LS_OK;
+}
+
 static enum ls_status restore(struct ls_replica *r, const struct ls_ckpt *ckpt, struct ls_error *err)
 {
     char *job_json = NULL, *changed = NULL;
@@ -173,6 +201,8 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
     if (status == LS_OK)
         status = make_schedules(r, LS_STEP_TRAIN, ls_dataset_count(trainer->train), err);
     if (status == LS_OK)
+        status = make_compress(r, ckpt, err);
+    if (status == LS_OK)
         status = make_exchange(r, LS_STEP_TRAIN, err);
     if (status == LS_OK && trainer->validation != NULL) {
         status = make_schedules(r, LS_STEP_EVALUATE, ls_dataset_count(trainer->validation), err);
@@ -211,6 +241,8 @@ void ls_replica_close(struct ls_replica *r)
         ls_schedule_destroy(r->schedules[i / 2][i % 2]);
     ls_exchange_destroy(r->exchange[LS_STEP_EVALUATE]);
     ls_exchange_destroy(r->exchange[LS_STEP_TRAIN]);
+    ls_compress_destroy(r->compress);
+    ls_free(r->tensors);
     ls_step_programs_deinit(&r->programs);
     ls_state_destroy(r->state);
     ls_device_close(r->device);

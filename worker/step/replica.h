@@ -8,6 +8,7 @@
 
 #include "collective/group.h"
 #include "core/wire/report.h"
+#include "worker/compress/compress.h"
 #include "worker/step/exchange.h"
 #include "worker/step/loader.h"
 #include "worker/step/schedule.h"
@@ -51,14 +52,17 @@ struct ls_replica {
     struct ls_step_programs programs;
     struct ls_schedule *schedules[2][2]; /* [mode TRAIN, EVALUATE][whole batch, short last batch or NULL] */
     struct ls_exchange *exchange[2];     /* by mode */
+    struct ls_compress *compress;        /* of gradients; NULL: none */
     struct ls_loader *loader;            /* of batches, beside compute */
     uint8_t *features, *labels;          /* of this rank's samples of the batch; the loader's */
     void *arenas[LS_MAX_SHARDS];         /* of the schedules' calls, each as large as the largest */
     const void **variables;              /* current state by variable, for programs */
     void **outputs;                      /* by program output */
     float **gradients;                   /* per variable: buffer for gradients that are no reduce's value, else NULL */
-    int max_leaves;                      /* of any rank in any schedule */
-    uint8_t *votes;                      /* vote.c: own vote, then everyone's */
+    int tensor_count;                    /* of a checkpoint: the state's, then the compressor's */
+    struct ls_ckpt_tensor *tensors;
+    int max_leaves; /* of any rank in any schedule */
+    uint8_t *votes; /* vote.c: own vote, then everyone's */
     struct ls_progress progress;
     uint64_t fingerprint; /* of the parameters of the current state */
     uint64_t generation;

@@ -121,6 +121,8 @@ static int own_pieces(struct ls_replica *replica, struct ls_ckpt_piece *pieces)
         if (piece.count > 0)
             pieces[count++] = piece;
     }
+    if (replica->compress != NULL)
+        count += ls_compress_pieces(replica->compress, state->tensor_count, pieces + count);
     return count;
 }
 
@@ -171,17 +173,16 @@ static enum ls_status gather_written(struct ls_replica *replica, const struct wr
 static enum ls_status write_own(struct ls_replica *replica, struct ls_ckpt_meta *meta, char **text,
                                 struct ls_ckpt_part *part, struct ls_error *err)
 {
-    struct ls_state *state = replica->state;
-    struct ls_ckpt_piece *pieces = ls_alloc_zeroed((size_t)state->tensor_count, sizeof *pieces);
+    struct ls_ckpt_piece *pieces = ls_alloc_zeroed((size_t)replica->tensor_count, sizeof *pieces);
     enum ls_status status = meta_text(replica, text, err);
 
     meta->json = *text;
     if (status == LS_OK && pieces == NULL)
         status = ls_error_set(err, LS_ENOMEM, "not enough memory to write a checkpoint");
     if (status == LS_OK)
-        status =
-            ls_ckpt_write_part(replica->trainer->job->checkpoint_directory, meta, state->tensors, state->tensor_count,
-                               pieces, own_pieces(replica, pieces), replica->rank, replica->world, part, err);
+        status = ls_ckpt_write_part(replica->trainer->job->checkpoint_directory, meta, replica->tensors,
+                                    replica->tensor_count, pieces, own_pieces(replica, pieces), replica->rank,
+                                    replica->world, part, err);
     ls_free(pieces);
     return status;
 }
@@ -222,8 +223,8 @@ static enum ls_status commit(struct ls_replica *replica, const struct ls_ckpt_me
         parts[r] = all[r].part;
     if (replica->rank == 0)
         describe(&outcome,
-                 ls_ckpt_commit(job->checkpoint_directory, meta, replica->state->tensors, replica->state->tensor_count,
-                                parts, replica->world, (int)job->checkpoint_keep, &own),
+                 ls_ckpt_commit(job->checkpoint_directory, meta, replica->tensors, replica->tensor_count, parts,
+                                replica->world, (int)job->checkpoint_keep, &own),
                  &own);
     told = ls_group_run(replica->group, &tell, err);
     if (told != LS_OK && (replica->rank != 0 || outcome.status == LS_OK))

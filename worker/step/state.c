@@ -320,6 +320,8 @@ enum ls_status ls_state_sha256(struct ls_state *state, char params[65], char all
     }
     ls_sha256_finish(of_params, digest);
     ls_hex(digest, sizeof digest, params);
+    if (state->beside_bytes > 0)
+        ls_sha256_update(of_all, state->beside, state->beside_bytes);
     ls_sha256_finish(of_all, digest);
     ls_hex(digest, sizeof digest, all);
 destroy:

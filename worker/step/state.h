@@ -35,6 +35,9 @@ struct ls_state {
     int tensor_count;
     struct ls_ckpt_tensor *tensors;
     char **names;
+    /* what the ranks keep beside it (gathered digests of compression residuals), hashed behind the tensors. Borrowed. */
+    const uint8_t *beside;
+    size_t beside_bytes;
 };
 
 /* Sized and zeroed; counters at their initial values. Ends with ls_state_destroy. */

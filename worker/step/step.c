@@ -133,6 +133,8 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
     for (int i = 0; i < replica->state->variable_count; i++)
         replica->variables[i] = ls_state_data(replica->state, i);
     ls_exchange_begin(replica->exchange[mode], &chosen->plan.layout);
+    if (replica->compress != NULL && mode == LS_STEP_TRAIN)
+        ls_compress_begin(replica->compress, replica->progress.step);
     *schedule = chosen;
     if (replica->trainer->job->eager)
         return ls_replica_run_eagerly(replica, chosen, loss_seed, &info, err);

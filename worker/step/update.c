@@ -35,6 +35,8 @@ void ls_replica_commit(struct ls_replica *replica, const struct ls_schedule *sch
     struct ls_state *state = replica->state;
     uint64_t fingerprint = 0;
 
+    if (replica->compress != NULL && replica->world == 1)
+        ls_compress_alone(replica->compress, reduced);
     ls_optimizer_advance(state->optimizer, state->counters[state->current], state->counters[!state->current]);
     for (int i = 0; i < state->variable_count; i++) {
         const struct ls_state_variable *v = &state->variables[i];
@@ -52,6 +54,8 @@ void ls_replica_commit(struct ls_replica *replica, const struct ls_schedule *sch
         fingerprint += sweep(replica, v, gradient);
     }
     ls_state_flip(state);
+    if (replica->compress != NULL)
+        ls_compress_commit(replica->compress);
     replica->fingerprint = fingerprint;
     replica->progress.step++;
 }

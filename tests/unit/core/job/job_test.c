@@ -149,6 +149,19 @@ Test(job, mistakes)
         {"version=2", "version must be from 1 to 1"},
         {"numerics=2", "numerics must be from 1 to 1"},
         {"math=exat", "did you mean exact?"},
+        {"compression=top_k", "compression is top_k, which loses bits of the gradients; set math: fast"},
+        {"compression={name: bf16}", "set math: fast"},
+        {"compression=topk", "did you mean top_k?"},
+        {"compression=[1]", "compression must be a section"},
+        {"compression={ratio: 0.5}", "compression.name is missing"},
+        {"compression={name: top_k, rank: 2}", "compression.rank is not a key"},
+        {"compression={name: power_sgd, ratio: 0.5}", "compression.ratio is not a key"},
+        {"compression={name: bf16, rank: 2}", "compression.rank is not a key"},
+        {"compression={name: none, rank: 2}", "compression.rank is not a key"},
+        {"compression={name: top_k, ratio: 0}", "compression.ratio must be greater than 0"},
+        {"compression={name: power_sgd, rank: 0}", "compression.rank must be from 1"},
+        {"compression={name: power_sgd, start_step: -1}", "compression.start_step must be from 0"},
+        {"compresion=bf16", "did you mean compression?"},
         {"batch=3", "batch must be a section"},
         {"batch.size=0", "batch.size must be from 1"},
         {"batch.shards=6", "batch.shards must be a power of two"},
@@ -276,6 +289,33 @@ Test(job, what_makes_the_same_job)
     ls_free(lst_scratch_file(directory, "m.json", "{ \"a\":1 }", 9));
     expect_canonical_equal(base);
     ls_free(base);
+}
+
+/* A method's options count, defaults written out or not; none is as if the key were not there. */
+Test(job, compression)
+{
+    static const char *const sets[] = {"math=fast", "compression={name: power_sgd, rank: 4, start_step: 9}"};
+    static const char *const plain[] = {"math=fast", "compression=top_k"};
+    static const char *const written[] = {"math=fast", "compression={name: top_k, ratio: 0.01}"};
+    static const char *const other[] = {"math=fast", "compression={name: top_k, ratio: 0.02}"};
+    char *base = canonical(NULL), *none = canonical("compression=none"), *json[3];
+    struct ls_job *job = load(sets, 2), *all[3] = {load(plain, 2), load(written, 2), load(other, 2)};
+
+    cr_assert_str_eq(job->compression.name, "power_sgd");
+    cr_assert(job->compression.rank == 4 && job->compression.start_step == 9);
+    cr_assert_str_eq(none, base);
+    cr_assert_null(strstr(base, "compression"));
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(ls_job_canonical_json(all[i], &json[i], NULL), LS_OK);
+        ls_job_destroy(all[i]);
+    }
+    cr_assert_str_eq(json[0], json[1]);
+    cr_assert_str_neq(json[0], json[2]);
+    for (int i = 0; i < 3; i++)
+        ls_free(json[i]);
+    ls_free(none);
+    ls_free(base);
+    ls_job_destroy(job);
 }
 
 /* A seed that a JSON number would round keeps its last digit. */
