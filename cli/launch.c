@@ -81,6 +81,11 @@ enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_er
     if (file == NULL) {
         if (text != NULL && ls_unhex(text, secret, 32))
             return LS_OK;
+        if (text != NULL)
+            return ls_error_set(err, LS_EUSAGE,
+                                "%s in the environment is not 64 hexadecimal digits; set it right, or give "
+                                "--secret-file FILE",
+                                LS_SECRET_VARIABLE);
         return ls_error_set(
             err, LS_EUSAGE,
             "the job's secret is needed: --secret-file FILE (64 hexadecimal digits, mode 0600) or %s in "
@@ -88,7 +93,7 @@ enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_er
             LS_SECRET_VARIABLE);
     }
     if (stat(file, &info) == 0 && (info.st_mode & 077) != 0)
-        return ls_error_set(err, LS_EAUTH, "%s can be read by others; chmod 600 it", file);
+        return ls_error_set(err, LS_EIO, "%s is not used as a secret, because others can read it; chmod 600 it", file);
     status = ls_fs_read(file, 4096, &buf, err);
     if (status == LS_OK) {
         while (buf.length > 0 && (buf.data[buf.length - 1] == '\n' || buf.data[buf.length - 1] == ' '))

@@ -17,6 +17,7 @@
 
 #define FORM_MS 30000  /* members load their data before they meet */
 #define WAIT_MS 600000 /* a peer may compute or save this long; one that died or froze is found out otherwise */
+_Static_assert(LS_JOB_MAX_REPLICAS == LS_MAX_MEMBERS, "a job's replicas are a group");
 #define MOST_REPLICAS (int)(sizeof((struct ls_session_options *)0)->listen_port / sizeof(uint16_t))
 
 static _Atomic bool stop_asked, assigned;

@@ -13,6 +13,7 @@
 #define MAX_MODEL ((size_t)64 << 20)
 #define MAX_SHARDS 256
 #define EVERY_MINUTES 10.0
+#define BETA_MOST 0.99999994 /* the largest f32 below 1 */
 
 static void free_data(struct ls_job_data *data)
 {
@@ -131,8 +132,8 @@ static void read_optimizer(const struct lsi_section *top, struct ls_job *job)
     lsi_job_number(&options, "learning_rate", 0, true, 1e6, &job->optimizer.learning_rate);
     lsi_job_number(&options, "momentum", 0, false, 1, &job->optimizer.momentum);
     lsi_job_flag(&options, "nesterov", &job->optimizer.nesterov);
-    lsi_job_number(&options, "beta_1", 0, false, 0.99999999, &job->optimizer.beta1);
-    lsi_job_number(&options, "beta_2", 0, false, 0.99999999, &job->optimizer.beta2);
+    lsi_job_number(&options, "beta_1", 0, false, BETA_MOST, &job->optimizer.beta1);
+    lsi_job_number(&options, "beta_2", 0, false, BETA_MOST, &job->optimizer.beta2);
     lsi_job_number(&options, "epsilon", 0, true, 1, &job->optimizer.epsilon);
 }
 
@@ -320,6 +321,11 @@ static void check_strategy(const struct lsi_section *run, struct ls_job *job)
 {
     if (run->walk->status != LS_OK)
         return;
+    if (job->workers * job->replicas > LS_JOB_MAX_REPLICAS) {
+        lsi_job_fail(run, "workers", "is %d with %d replicas each; a job has at most %d replicas in all", job->workers,
+                     job->replicas, LS_JOB_MAX_REPLICAS);
+        return;
+    }
     if (job->strategy == NULL) {
         set_text(run->walk, &job->strategy,
                  job->workers > 1    ? "multi_worker"
@@ -351,7 +357,7 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
 
     lsi_job_check_keys(&run, keys, COUNT(keys));
     job->workers = job->replicas = job->threads = 1;
-    lsi_job_int(&run, "workers", 1, 65536, &job->workers);
+    lsi_job_int(&run, "workers", 1, LS_JOB_MAX_REPLICAS, &job->workers);
     lsi_job_int(&run, "replicas", 1, 16, &job->replicas);
     lsi_job_int(&run, "threads", 1, 1024, &job->threads);
     lsi_job_choice(&run, "strategy", strategies, COUNT(strategies), &job->strategy);

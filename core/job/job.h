@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define LS_JOB_MAX_METRICS 16
+#define LS_JOB_MAX_REPLICAS 256 /* in all */
 
 struct ls_job_data {
     char *format;   /* "idx", "npy"; NULL: this set is not given */

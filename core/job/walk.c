@@ -8,6 +8,7 @@
 #include "core/formats/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,8 +117,15 @@ void lsi_job_integer(const struct lsi_section *section, const char *key, int64_t
 
     if (found == NULL)
         return;
-    if (!json_is_integer(found))
+    if (json_is_real(found) && fabs(json_real_value(found)) < 1e15 &&
+        json_real_value(found) == trunc(json_real_value(found)))
+        lsi_job_fail(section, key, "must be a whole number: write %s without a point or an exponent",
+                     shown(found, text));
+    else if (!json_is_integer(found))
         lsi_job_fail(section, key, "must be a whole number, not %s", shown(found, text));
+    else if (low == high && json_integer_value(found) != low)
+        lsi_job_fail(section, key, "must be %" PRId64 ", the only one that this program knows, not %s", low,
+                     shown(found, text));
     else if (json_integer_value(found) < low || json_integer_value(found) > high)
         lsi_job_fail(section, key, "must be from %" PRId64 " to %" PRId64 ", not %s", low, high, shown(found, text));
     else

@@ -228,6 +228,10 @@ def labels(folder):
 def shapes(folder):
     data = struct.pack("<1760f", *([0.0] * 1760))
     ls.write(folder, "x2.npy", ls.npy("<f4", (160, 11), data))
+    wide = struct.pack("<1920d", *([0.0] * 1920))
+    path = ls.write(folder, "x3.npy", ls.npy("<f8", (160, 12), wide))
+    train_fails(folder, INVALID, "data.train", path, "float64", "float32",
+                words=["--set", "data.train.features=x3.npy", "--set", "data.validation.features=x3.npy"])
     train_fails(folder, INVALID, "data.train", "11", "12", words=["--set", "data.train.features=x2.npy"])
     train_fails(folder, INVALID, "data.validation", "11", "12", words=["--set", "data.validation.features=x2.npy"])
     ls.run([ls.BINARY, "train", os.path.join(folder, "job.yaml"), "--quiet"])
@@ -445,10 +449,11 @@ def secrets(folder):
     job = os.path.join(folder, "job.yaml")
     for command in (["coordinator", job], ["worker", job, "--coordinator", "127.0.0.1:1"]):
         fails(folder, command, USAGE, "LOCKSTEP_SECRET", "--secret-file")
-        fails(folder, command, USAGE, "LOCKSTEP_SECRET", env=ls.environment(LOCKSTEP_SECRET="12345"))
+        fails(folder, command, USAGE, "LOCKSTEP_SECRET", "is not 64", "--secret-file",
+              env=ls.environment(LOCKSTEP_SECRET="12345"))
         path = ls.write(folder, "secret", ls.SECRET + "\n")
         os.chmod(path, 0o644)
-        fails(folder, command + ["--secret-file", path], REFUSED, path, "600")
+        fails(folder, command + ["--secret-file", path], FILES, path, "600")
         os.chmod(path, 0o600)
         ls.write(folder, "secret", "zz" * 32)
         fails(folder, command + ["--secret-file", path], INVALID, path, "64")

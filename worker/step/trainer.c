@@ -114,6 +114,20 @@ static enum ls_status check_alike(const struct ls_trainer *trainer, const struct
                         ls_dtype_name(features ? ls_dataset_label_dtype(train) : ls_dataset_feature_dtype(train)));
 }
 
+/* The model takes both; others would have to be rounded. */
+static enum ls_status check_feature_dtype(const struct ls_trainer *trainer, struct ls_error *err)
+{
+    enum ls_dtype dtype = ls_dataset_feature_dtype(trainer->train);
+    const char *path = trainer->job->train.features;
+
+    if (dtype == LS_F32 || dtype == LS_U8)
+        return LS_OK;
+    return ls_error_set(
+        err, LS_EINVAL,
+        "data.train: the features%s%s are %s, but a model takes float32 or uint8; store them as float32",
+        path != NULL ? " in " : "", path != NULL ? path : "", ls_dtype_name(dtype));
+}
+
 /* The data sets are open: may they be trained on, and for how long? */
 static enum ls_status count_steps(struct ls_trainer *trainer, struct ls_error *err)
 {
@@ -124,7 +138,9 @@ static enum ls_status count_steps(struct ls_trainer *trainer, struct ls_error *e
     if (trainer->train == NULL || !ls_dataset_has_labels(trainer->train))
         return ls_error_set(err, LS_EINVAL, "%s: data.train with features and labels is needed for training",
                             job->path);
-    status = trainer->validation != NULL ? check_alike(trainer, trainer->validation, "data.validation", err) : LS_OK;
+    status = check_feature_dtype(trainer, err);
+    if (status == LS_OK && trainer->validation != NULL)
+        status = check_alike(trainer, trainer->validation, "data.validation", err);
     if (status != LS_OK)
         return status;
     count = ls_dataset_count(trainer->train);
