@@ -28,6 +28,7 @@ static const struct lsi_choice built_in[] = {
     {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},         /* one step less, the same volume */
     {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},          /* one step less, more volume */
     {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},          /* as tcp */
+    {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE},  /* where any order will do */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_DIRECT},    /* gathers; shm */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_CANONICAL}, /* reductions */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BINOMIAL},  /* broadcasts */
@@ -145,6 +146,8 @@ static bool fits(const struct lsi_choice *row, const struct ls_request *request)
     if (group->world > row->world || request->signature.count > row->bytes / (int64_t)request->element_bytes)
         return false;
     if (strcmp(row->transport, "any") != 0 && strcmp(row->transport, group->ops->name) != 0)
+        return false;
+    if (row->way == LSI_NATIVE && !group->options.any_order)
         return false;
     return row->way == LSI_ONE_SHOT ? lsi_is_small(request)
                                     : group->ops->supports != NULL && group->ops->supports(kind, row->way);

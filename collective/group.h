@@ -43,13 +43,15 @@ struct ls_group_options {
     /* Rows "TRANSPORT/OPERATION/MEMBERS/BYTES=WAY" with commas between them, which come before the built-in choices, the
      * same in all members; NULL: LOCKSTEP_COLLECTIVES in the environment. Borrowed during the call. */
     const char *collectives;
+    /* Sums may be added in any order, with bits that depend on it (`math: fast`): the same in all members. */
+    bool any_order;
 };
 #define LS_GROUP_OPTIONS_DEFAULT                                             \
     {                                                                        \
         .listener = -1, .form_deadline_ms = 10000, .wait_deadline_ms = 60000 \
     }
 
-/* provider: "shm", "tcp", "mpi", "sim", "self" (world 1). Blocks until all members are there or the deadline passes:
+/* provider: "shm", "tcp", "mpi", "nccl", "sim", "self" (world 1). Blocks until all members are there or the deadline passes:
  * LS_ETIMEOUT names who is missing. Returned; ends with ls_group_destroy. */
 enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
                                struct ls_error *err);

@@ -133,6 +133,7 @@ extern const struct ls_provider_ops lsi_self_provider;
 extern const struct ls_provider_ops lsi_shm_provider;
 extern const struct ls_provider_ops lsi_tcp_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
+extern const struct ls_provider_ops lsi_nccl_provider;
 extern const struct ls_provider_ops lsi_sim_provider;
 
 /* ls_group_create; origin: NULL, or that of a sub-group. */

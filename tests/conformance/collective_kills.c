@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective_kills shm|tcp KILLS [SEED]: five processes run operations of every kind; at a random moment one
+ * conformance_collective_kills shm|tcp|nccl KILLS [SEED]: five processes run operations of every kind; at a random moment one
  * is killed, now and then one with much memory. Each survivor's request ends with the dead rank's name, the four form a
  * group of the next generation and sum in it. Prints how long noticing and forming took.
  */
@@ -86,7 +86,7 @@ static int go_on(struct team *team, int rank, const struct plan *plan)
     struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &one, .dst = &sum};
 
     options.listener = -1;
-    if (strcmp(team->provider, "tcp") == 0 &&
+    if (strcmp(team->provider, "shm") != 0 &&
         ls_tcp_listen("127.0.0.1", &options.listener, &board->ports[rank], &err) != LS_OK)
         return 1;
     if (atomic_fetch_add(&board->ready, 1) == WORLD - 2)
@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 
     if (argc < 2 || (argc > 2 && !ls_str_to_i64(argv[2], &kills)) || (argc > 3 && !ls_str_to_i64(argv[3], &seed)) ||
         kills < 1 || kills > MOST_KILLS) {
-        fprintf(stderr, "usage: %s shm|tcp KILLS [SEED]\n", argv[0]);
+        fprintf(stderr, "usage: %s shm|tcp|nccl KILLS [SEED]\n", argv[0]);
         return 2;
     }
     uint64_t random = (uint64_t)seed;

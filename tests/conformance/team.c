@@ -66,7 +66,7 @@ bool team_init(struct team *team, const char *provider, int world)
         (void)ls_str_into(team->members[r].host, sizeof team->members[r].host, "here");
         (void)ls_str_into(team->members[r].address, sizeof team->members[r].address, "127.0.0.1");
         team->listeners[r] = -1;
-        if (strcmp(provider, "tcp") == 0)
+        if (strcmp(provider, "tcp") == 0 || strcmp(provider, "nccl") == 0)
             ok = ok && listen_at(team, r);
     }
     return ok && (strcmp(provider, "sim") != 0 || make_network(team));
