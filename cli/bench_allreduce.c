@@ -77,11 +77,27 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
     return LS_OK;
 }
 
+/* What races against tcp goes over tcp too: by itself Open MPI takes shared memory within a host. */
+static int add_transport(const struct ls_bench_allreduce *bench, char **words, int at)
+{
+    static char set[] = "--mca", engine[] = "pml", ob1[] = "ob1", carriers[] = "btl", tcp[] = "tcp,self";
+
+    if (strcmp(bench->backend, "tcp") != 0)
+        return at;
+    words[at++] = set;
+    words[at++] = engine;
+    words[at++] = ob1;
+    words[at++] = set;
+    words[at++] = carriers;
+    words[at++] = tcp;
+    return at;
+}
+
 /* This command again, by mpirun; returns only where that is not there. */
 static enum ls_status become_mpirun(const struct ls_bench_allreduce *bench, int argc, char **argv, struct ls_error *err)
 {
     static char launcher[] = "mpirun", spare[] = "--oversubscribe", count_option[] = "-n", first[] = "bench";
-    char program[PATH_MAX], count[16], **words = ls_alloc_zeroed((size_t)argc + 8, sizeof *words);
+    char program[PATH_MAX], count[16], **words = ls_alloc_zeroed((size_t)argc + 16, sizeof *words);
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     int at = 0;
 
@@ -93,6 +109,7 @@ static enum ls_status become_mpirun(const struct ls_bench_allreduce *bench, int 
     words[at++] = spare;
     words[at++] = count_option;
     words[at++] = count;
+    at = add_transport(bench, words, at);
     words[at++] = program;
     words[at++] = first;
     for (int i = 0; i < argc; i++)
@@ -189,7 +206,9 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
          &bench.backend},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
-        {"against", "NAME", "mpi: race MPI_Allreduce in turns (starts the ranks by mpirun)", LS_OPTION_TEXT, &against},
+        {"against", "NAME",
+         "mpi: race MPI_Allreduce in turns, over tcp where that is the backend (mpirun starts the ranks)",
+         LS_OPTION_TEXT, &against},
         {"table", NULL, "race the ways of the backend and show which the table of choices takes", LS_OPTION_FLAG,
          &bench.table},
         {"json", NULL, "print one line of JSON", LS_OPTION_FLAG, &bench.json},

@@ -266,6 +266,14 @@ static void report_variant(struct race *race, int64_t bytes, int v, int rounds)
     (void)json_array_append_new(race->rows, row);
 }
 
+/* The transports that mpirun gave Open MPI; its choice where it gave none. */
+static const char *mpi_transport(void)
+{
+    const char *given = getenv("OMPI_MCA_btl");
+
+    return given != NULL ? given : "chosen by MPI";
+}
+
 static void print_head(const struct race *race)
 {
     const struct ls_bench_allreduce *bench = race->bench;
@@ -275,6 +283,8 @@ static void print_head(const struct race *race)
     printf("all-reduce (sum of float32) over %s, %d ranks on %ld processors, %d rounds; load %.1f; "
            "a cache line goes to the other processor and back in %.0f ns\n",
            bench->backend, bench->ranks, sysconf(_SC_NPROCESSORS_ONLN), bench->rounds, load, race->round_trip_s * 1e9);
+    if (bench->mpi)
+        printf("MPI's transport: %s\n", mpi_transport());
     printf("%11s  %-15s %11s [%9s,%10s] %8s %8s", "bytes", "", "us", "fastest", "slowest", "alg GB/s", "bus GB/s");
     printf("  %-22s", "x memcpy");
     if (race->usual >= 0)
@@ -292,6 +302,8 @@ static void print_json(struct race *race)
     o = json_pack("{s:i, s:i, s:s, s:i, s:f, s:f, s:O}", "ranks", bench->ranks, "processors",
                   (int)sysconf(_SC_NPROCESSORS_ONLN), "backend", bench->backend, "rounds", bench->rounds, "load", load,
                   "round_trip_ns", race->round_trip_s * 1e9, "rows", race->rows);
+    if (bench->mpi)
+        (void)json_object_set_new(o, "mpi_transport", json_string(mpi_transport()));
     if (bench->table)
         (void)json_object_set(o, "choices", race->chosen);
     (void)json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
