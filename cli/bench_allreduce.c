@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lockstep bench allreduce: options, and the ranks: forked here, or started by mpirun where MPI is in the race. */
 #include "cli/bench.h"
+#include "cli/bench_gloo.h"
 #include "cli/bench_race.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
@@ -69,11 +70,14 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
         return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d", MOST_ROUNDS);
     if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "mpi") != 0)
         return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp and mpi, not \"%s\"", backend);
-    if (against != NULL && strcmp(against, "mpi") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--against knows mpi, not \"%s\"", against);
+    if (against != NULL && strcmp(against, "mpi") != 0 && strcmp(against, "gloo") != 0)
+        return ls_error_set(err, LS_EUSAGE, "--against knows mpi and gloo, not \"%s\"", against);
+    bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
+    if (bench->gloo && (bench->table || strcmp(backend, "mpi") == 0))
+        return ls_error_set(err, LS_EUSAGE, "--against gloo is for --backend shm or tcp, without --table");
     bench->ranks = (int)ranks;
     bench->rounds = (int)rounds;
-    bench->mpi = against != NULL || strcmp(backend, "mpi") == 0;
+    bench->mpi = (against != NULL && !bench->gloo) || strcmp(backend, "mpi") == 0;
     return LS_OK;
 }
 
@@ -207,7 +211,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
         {"against", "NAME",
-         "mpi: race MPI_Allreduce in turns, over tcp where that is the backend (mpirun starts the ranks)",
+         "mpi: race MPI_Allreduce in turns, over tcp where that is the backend (mpirun starts the ranks); gloo: race "
+         "tests/bench/gloo.py",
          LS_OPTION_TEXT, &against},
         {"table", NULL, "race the ways of the backend and show which the table of choices takes", LS_OPTION_FLAG,
          &bench.table},
@@ -221,6 +226,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = parse_sizes(&bench, sizes, err);
     if (status != LS_OK)
         return status;
+    if (bench.gloo)
+        return ls_bench_gloo(&bench, sizes, err);
     if (ls_mpi_launch_detected() != NULL)
         return run_launched(&bench, err);
     return bench.mpi ? become_mpirun(&bench, argc, argv, err) : run_forked(&bench, err);

@@ -16,7 +16,8 @@ struct ls_bench_allreduce {
     int rank;
     int ranks;
     int rounds;
-    bool mpi; /* MPI was started: MPI_Allreduce races too */
+    bool mpi;  /* MPI was started: MPI_Allreduce races too */
+    bool gloo; /* PyTorch over Gloo races, in processes of its own */
     bool json;
     bool table;          /* one variant for each way of the backend */
     const char *backend; /* "shm", "tcp" or "mpi" */

@@ -58,7 +58,7 @@ static void hang_up(struct meeting *meeting, enum stage stage)
     meeting->since_ns = ls_clock_now_ns();
 }
 
-static void tune(int fd, int64_t wait_deadline_ms)
+static void tune(int fd, int64_t wait_deadline_ms, bool local)
 {
     int on = 1;
     int idle_s = 5;
@@ -67,6 +67,9 @@ static void tune(int fd, int64_t wait_deadline_ms)
     unsigned user_ms = wait_deadline_ms < 10000 ? (unsigned)wait_deadline_ms : 10000;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* Within a host nothing is congested: what paces its packets (bbr) only makes them wait. Every kernel has reno. */
+    if (local)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     /* Keep-alive finds a silent host while nothing is sent, the user timeout while something is. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
@@ -78,7 +81,7 @@ static void tune(int fd, int64_t wait_deadline_ms)
 /* The connection belongs to the group from now on. */
 static void settle(struct mesh *mesh, struct meeting *meeting, int rank, int channel)
 {
-    tune(meeting->fd, mesh->options->wait_deadline_ms);
+    tune(meeting->fd, mesh->options->wait_deadline_ms, lsi_tcp_is_local(mesh->tcp, rank));
     mesh->tcp->peers[rank].fd[channel] = meeting->fd;
     meeting->fd = -1;
     meeting->stage = FREE;

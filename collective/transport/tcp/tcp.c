@@ -143,6 +143,16 @@ const struct lsi_links_ops lsi_tcp_links = {
     .heard_wait = tcp_heard_wait,
 };
 
+static bool is_local(const struct ls_group *group, int rank)
+{
+    return strcmp(group->members[rank].host, group->members[group->rank].host) == 0;
+}
+
+bool lsi_tcp_is_local(const struct tcp *tcp, int rank)
+{
+    return is_local(tcp->group, rank);
+}
+
 /* Spinning pays where each member of this host has a processor. */
 static int choose_spin(const struct ls_group *group)
 {
@@ -151,7 +161,7 @@ static int choose_spin(const struct ls_group *group)
     int here = 0;
 
     for (int r = 0; r < group->world; r++)
-        here += strcmp(group->members[r].host, group->members[group->rank].host) == 0;
+        here += is_local(group, r);
     return here <= processors ? 200 : 1;
 }
 

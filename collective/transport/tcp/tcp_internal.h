@@ -62,6 +62,8 @@ struct tcp {
     int culprit;
 };
 
+/* The member is on this host, by its name. */
+bool lsi_tcp_is_local(const struct tcp *tcp, int rank);
 /* mesh.c: connects all pairs. */
 enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
 /* stream.c: queues and the moving of bytes. */
