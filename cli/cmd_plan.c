@@ -2,6 +2,7 @@
 /* lockstep plan: what a job would do, without starting anything. */
 #include "cli/job_options.h"
 #include "core/base/alloc.h"
+#include "worker/compress/of_job.h"
 #include "worker/step/schedule.h"
 #include "worker/step/state.h"
 
@@ -13,7 +14,9 @@ struct figures {
     struct ls_plan plan;
     int64_t samples, steps_per_epoch, total_steps, parameters;
     size_t state_bytes, gradient_bytes, activation_bytes, batch_bytes, data_bytes;
-    double moved_bytes; /* per rank and step: what a slice owner reads and everyone gets back */
+    size_t compression_bytes;
+    double whole_bytes; /* per rank and step without compression: what a slice owner reads and everyone gets back */
+    double moved_bytes; /* with what the job compresses */
 };
 
 static int most_leaves(const struct ls_plan *plan)
@@ -44,6 +47,23 @@ static int busiest(const struct ls_plan *plan)
     return found;
 }
 
+/* Memory of the compressor, and what is left to move. */
+static enum ls_status compress(const struct ls_trainer *trainer, const struct ls_step_program *program,
+                               struct figures *f, struct ls_error *err)
+{
+    struct ls_compress *c = NULL;
+    enum ls_status status = ls_compress_of_job(trainer, program, 0, f->plan.world, NULL, &c, err);
+
+    f->moved_bytes = f->whole_bytes;
+    if (status == LS_OK && c != NULL) {
+        f->compression_bytes = ls_compress_bytes(c);
+        f->moved_bytes *= 1 - (double)ls_compress_elements(c) / (double)f->parameters;
+        f->moved_bytes += ls_compress_moved_bytes(c);
+    }
+    ls_compress_destroy(c);
+    return status;
+}
+
 /* Activations of the rank with most samples, from its traced program. */
 static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f, struct ls_error *err)
 {
@@ -63,6 +83,7 @@ static enum ls_status trace(const struct ls_trainer *trainer, struct figures *f,
         f->activation_bytes = (size_t)schedule->arena_count * schedule->arena_bytes;
         f->batch_bytes = 2 * (size_t)schedule->samples *
                          (ls_trainer_feature_bytes(trainer->train) + ls_trainer_label_bytes(trainer->train));
+        status = compress(trainer, schedule->calls[0].program, f, err);
     }
     ls_schedule_destroy(schedule);
     ls_step_programs_deinit(&programs);
@@ -92,7 +113,7 @@ static enum ls_status compute(const struct ls_trainer *trainer, struct figures *
     f->gradient_bytes = (size_t)f->parameters * sizeof(float) * (size_t)(most_leaves(&f->plan) + (f->plan.world > 1));
     f->data_bytes = ls_trainer_feature_bytes(trainer->train) * (size_t)count;
     if (f->plan.world > 1)
-        f->moved_bytes =
+        f->whole_bytes =
             4.0 * (double)f->parameters * ((double)(f->plan.layout.range_count) + f->plan.world - 2) / f->plan.world;
     return trace(trainer, f, err);
 }
@@ -134,9 +155,13 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
     printf("memory per replica: state %.1f MiB; gradients %.1f MiB; activations %.1f MiB; two batches %.1f MiB\n",
            (double)f->state_bytes / 1048576, (double)f->gradient_bytes / 1048576, (double)f->activation_bytes / 1048576,
            (double)f->batch_bytes / 1048576);
+    if (f->compression_bytes > 0)
+        printf("memory of the compression: %.1f MiB\n", (double)f->compression_bytes / 1048576);
     printf("data per host: %.1f MiB\n", (double)f->data_bytes / 1048576);
     printf("bytes moved per replica and step: %.2f MiB (%d partial sums)\n", f->moved_bytes / 1048576,
            f->plan.layout.range_count);
+    if (job->compression.name != NULL)
+        printf("compression: %s; without it %.2f MiB\n", job->compression.name, f->whole_bytes / 1048576);
     printf("job fingerprint: %s\n", trainer->fingerprint);
 }
 
@@ -155,14 +180,15 @@ static void print_json(const struct ls_trainer *trainer, const struct figures *f
         }
         (void)json_array_append_new(ranks, leaves);
     }
-    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}", "strategy",
-                  trainer->job->strategy, "workers", trainer->job->workers, "replicas", f->plan.world, "threads",
-                  trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size, "shards", f->plan.v_total,
-                  "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch, "total_steps",
-                  (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
+    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:o}",
+                  "strategy", trainer->job->strategy, "workers", trainer->job->workers, "replicas", f->plan.world,
+                  "threads", trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size, "shards",
+                  f->plan.v_total, "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch,
+                  "total_steps", (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
                   (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
                   (json_int_t)f->activation_bytes, "batch_bytes", (json_int_t)f->batch_bytes, "moved_bytes_per_step",
-                  f->moved_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
+                  f->moved_bytes, "moved_bytes_without_compression", f->whole_bytes, "compression_bytes",
+                  (json_int_t)f->compression_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
     (void)json_dumpf(o, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(o);
