@@ -24,11 +24,12 @@ static const struct {
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 static const struct lsi_choice built_in[] = {
-    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT},  /* where the values fit a frame */
-    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},         /* one step less, the same volume */
-    {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},          /* one step less, more volume */
-    {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},          /* as tcp */
-    {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE},  /* where any order will do */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT}, /* where the values fit a frame */
+    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},        /* one step less, the same volume */
+    {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},         /* one step less, more volume */
+    {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},         /* as tcp */
+    {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE}, /* where any order will do */
+    {"hybrid", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_HIERARCHY},
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_DIRECT},    /* gathers; shm */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_CANONICAL}, /* reductions */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BINOMIAL},  /* broadcasts */

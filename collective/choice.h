@@ -10,7 +10,8 @@
 
 /* ONE_SHOT: values ride with the announcement (4 KiB a rank at most, whatever the row says). GATHER: everybody gets all partials and adds them. CANONICAL: the owner of
  * a part adds it and gives it to all. DIRECT: from source to result (shm: in registered memory, else STAGED). STAGED:
- * through slots. BINOMIAL: along a tree. NATIVE: the carrier's own sum, where the group allows any order. */
+ * through slots. BINOMIAL: along a tree. NATIVE: the carrier's own sum, where the group allows any order. HIERARCHY:
+ * inside the hosts and between them (hybrid). */
 #define LSI_WAY_LIST(X)           \
     X(LSI_ONE_SHOT, "one-shot")   \
     X(LSI_GATHER, "gather")       \
@@ -18,7 +19,8 @@
     X(LSI_DIRECT, "direct")       \
     X(LSI_STAGED, "staged")       \
     X(LSI_BINOMIAL, "binomial")   \
-    X(LSI_NATIVE, "native")
+    X(LSI_NATIVE, "native")       \
+    X(LSI_HIERARCHY, "hierarchy")
 enum lsi_way {
 #define LSI_WAY_ENUM(code, name) code,
     LSI_WAY_LIST(LSI_WAY_ENUM)

@@ -13,7 +13,8 @@
 #define CHOICES_VARIABLE "LOCKSTEP_COLLECTIVES"
 
 static const struct ls_provider_ops *const providers[] = {
-    &lsi_self_provider, &lsi_shm_provider, &lsi_tcp_provider, &lsi_mpi_provider, &lsi_nccl_provider, &lsi_sim_provider,
+    &lsi_self_provider, &lsi_shm_provider,  &lsi_tcp_provider, &lsi_hybrid_provider,
+    &lsi_mpi_provider,  &lsi_nccl_provider, &lsi_sim_provider,
 };
 
 static const struct ls_provider_ops *find_provider(const char *name)
@@ -51,6 +52,7 @@ static void group_free(struct ls_group *group)
     lsi_tree_cache_deinit(&group->trees);
     ls_free(group->flat);
     ls_free(group->members);
+    ls_free(group->names);
     ls_free((char *)(uintptr_t)group->options.rendezvous);
     ls_free(group);
 }
@@ -95,6 +97,15 @@ static enum ls_status keep_options(struct ls_group *group, const struct ls_group
                             &group->choices, err);
 }
 
+static enum ls_status keep_names(struct ls_group *group, const struct lsi_origin *origin, struct ls_error *err)
+{
+    group->names = ls_alloc_zeroed((size_t)group->world, sizeof group->names[0]);
+    if (group->names == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d members", group->world);
+    memcpy(group->names, origin->from, (size_t)group->world * sizeof group->names[0]);
+    return LS_OK;
+}
+
 enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
                                 const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err)
 {
@@ -108,8 +119,10 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     made->ops = ops;
     made->origin = origin;
-    made->parent = origin != NULL ? origin->group : NULL;
+    made->parent = origin != NULL && !origin->inside ? origin->group : NULL;
     status = keep_options(made, options, err);
+    if (status == LS_OK && origin != NULL && origin->inside)
+        status = keep_names(made, origin, err);
     if (status == LS_OK && origin != NULL)
         made->choices = origin->group->choices;
     if (status == LS_OK)
@@ -255,8 +268,8 @@ void ls_group_abort(struct ls_group *group, const char *reason)
 {
     char text[400];
 
-    (void)snprintf(text, sizeof text, "rank %d of generation %llu ended the group: %s", group->rank,
-                   (unsigned long long)group->generation, reason);
+    (void)snprintf(text, sizeof text, "rank %d of generation %llu ended the group: %s",
+                   lsi_rank_name(group, group->rank), (unsigned long long)group->generation, reason);
     lsi_group_end(group, LS_EINTERRUPTED, group->rank, text);
     group->ops->abort(group->state);
 }
@@ -277,12 +290,18 @@ void ls_group_destroy(struct ls_group *group)
     group_free(group);
 }
 
+int lsi_rank_name(const struct ls_group *group, int rank)
+{
+    return group->names != NULL ? group->names[rank] : rank;
+}
+
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128])
 {
     const struct ls_member *member = &group->members[rank];
 
-    (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", rank, (unsigned long long)member->worker,
-                   member->replica, member->host[0] != '\0' ? member->host : "an unnamed host");
+    (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", lsi_rank_name(group, rank),
+                   (unsigned long long)member->worker, member->replica,
+                   member->host[0] != '\0' ? member->host : "an unnamed host");
     return text;
 }
 

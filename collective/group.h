@@ -51,7 +51,8 @@ struct ls_group_options {
         .listener = -1, .form_deadline_ms = 10000, .wait_deadline_ms = 60000 \
     }
 
-/* provider: "shm", "tcp", "mpi", "nccl", "sim", "self" (world 1). Blocks until all members are there or the deadline passes:
+/* provider: "shm", "tcp", "hybrid" (shm inside a host, tcp between hosts), "mpi", "nccl", "sim", "self" (world 1). Blocks
+ * until all members are there or the deadline passes:
  * LS_ETIMEOUT names who is missing. Returned; ends with ls_group_destroy. */
 enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
                                struct ls_error *err);
@@ -67,9 +68,10 @@ enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **me
 enum ls_collective_kind {
     LS_ALL_REDUCE_TREE, /* the canonical one: partials of aligned ranges, summed in tree order */
     LS_ALL_REDUCE,      /* one contribution a rank, ranks added as the leaves 0 .. world-1 of a canonical tree */
-    LS_REDUCE_SCATTER,  /* the same; rank r gets elements [offset[r], offset[r] + counts[r]) */
-    LS_ALL_GATHER,      /* rank r gives counts[r] elements; all get them one after another */
-    LS_BROADCAST,       /* count elements from root */
+    /* The same, or as the canonical one where there is a layout; rank r gets elements [offset[r], offset[r] + counts[r]) */
+    LS_REDUCE_SCATTER,
+    LS_ALL_GATHER, /* rank r gives counts[r] elements; all get them one after another */
+    LS_BROADCAST,  /* count elements from root */
     LS_ALL_TO_ALL, /* rank i gives counts[i * world + j] elements to rank j, out of src and into dst in rank order */
     LS_BARRIER
 };
@@ -97,8 +99,9 @@ struct ls_collective {
      * request ends. */
     const int64_t *counts;
     int root;
-    const struct ls_tree_layout *layout; /* ALL_REDUCE_TREE; borrowed until the request ends */
-    const void *const *leaves;           /* ALL_REDUCE_TREE: this rank's partials, one per own range; borrowed */
+    /* ALL_REDUCE_TREE, and REDUCE_SCATTER where it is one of partials; borrowed until the request ends */
+    const struct ls_tree_layout *layout;
+    const void *const *leaves; /* with a layout: this rank's partials, one per own range; borrowed */
 };
 
 /* Starts; *request ends with ls_request_wait or a test that gives LS_OK. Memory from ls_group_register is used in

@@ -56,6 +56,9 @@ struct lsi_origin {
     struct ls_group *group;
     const int *from; /* rank there of each member */
     int color;
+    /* The group is a part of the other's machinery (hybrid): its members go by their ranks there in all sentences, and
+     * that one ends it. */
+    bool inside;
     uint32_t context; /* a number that no group of any member's process has had */
 };
 
@@ -67,6 +70,7 @@ struct ls_group {
     const struct lsi_origin *origin; /* sub-groups, while they are created */
     unsigned splits;                 /* how often it was split */
     struct ls_member *members;
+    int *names; /* members' ranks in sentences, where they are others */
     int world;
     int rank;
     uint64_t generation;
@@ -112,6 +116,8 @@ struct ls_provider_ops {
     /* Optional pair: own part of shared memory is reserved; after all members have done so it is mapped. */
     enum ls_status (*reserve)(void *state, size_t bytes, struct ls_error *err);
     enum ls_status (*map)(void *state, size_t bytes, void **memory, struct ls_error *err);
+    /* Optional, with that pair: where the memory of another rank lies that was mapped with this one's. */
+    void *(*peer)(void *state, void *memory, int rank);
     /* Whether an operation (ALL_REDUCE: also the canonical one) can go a way, ONE_SHOT aside; NULL: only that one. */
     bool (*supports)(int kind, enum lsi_way way);
     /* Optional: whether peers have ended the group, though nothing of it is waited for. */
@@ -132,6 +138,7 @@ struct ls_provider_ops {
 extern const struct ls_provider_ops lsi_self_provider;
 extern const struct ls_provider_ops lsi_shm_provider;
 extern const struct ls_provider_ops lsi_tcp_provider;
+extern const struct ls_provider_ops lsi_hybrid_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
 extern const struct ls_provider_ops lsi_nccl_provider;
 extern const struct ls_provider_ops lsi_sim_provider;
@@ -143,6 +150,8 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
 /* Puts the recorded reason into err. */
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
+/* How a member is called in sentences: its rank, or that in the group which this one is inside of. */
+int lsi_rank_name(const struct ls_group *group, int rank);
 /* "rank 3 (worker 7 on host a)" into text; returns text. */
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
 /* Whether forming is over: the deadline has passed, or the caller gave it up. */
@@ -158,6 +167,9 @@ const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t s
 
 /* The piece of [0, count) that rank r of world owns: whole pages for large counts, cache lines for small ones. */
 void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length);
+
+/* The layout whose leaves a reduction adds. */
+const struct ls_tree_layout *lsi_request_layout(const struct ls_request *request);
 
 /* The elements of the whole result that are rank r's part in this operation. */
 void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);

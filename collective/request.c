@@ -67,6 +67,12 @@ static enum ls_status check_counts(const struct ls_group *group, const struct ls
     return LS_OK;
 }
 
+/* Partials of a layout, and not one contribution a rank. */
+static bool reduces_layout(const struct ls_collective *op)
+{
+    return op->kind == LS_ALL_REDUCE_TREE || (op->kind == LS_REDUCE_SCATTER && op->layout != NULL);
+}
+
 static enum ls_status check_operation(const struct ls_group *group, const struct ls_collective *op,
                                       struct ls_error *err)
 {
@@ -85,11 +91,16 @@ static enum ls_status check_operation(const struct ls_group *group, const struct
                             ls_dtype_name(op->dtype), op->reduction == LS_MEAN ? " to a mean" : "");
     if (op->kind == LS_ALL_REDUCE_TREE && op->layout == NULL)
         return ls_error_set(err, LS_EINVAL, "canonical all-reduce without a layout");
-    if (op->kind == LS_ALL_REDUCE_TREE && op->layout->world != group->world)
+    if (reduces_layout(op) && op->layout->world != group->world)
         return ls_error_set(err, LS_EINVAL, "a layout for %d ranks in a group of %d", op->layout->world, group->world);
     if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER || op->kind == LS_ALL_TO_ALL)
         return check_counts(group, op, err);
     return LS_OK;
+}
+
+const struct ls_tree_layout *lsi_request_layout(const struct ls_request *request)
+{
+    return reduces_layout(&request->op) ? request->op.layout : request->group->flat;
 }
 
 /* Binds the compiled tree and the own leaves of a reduction. */
@@ -97,7 +108,7 @@ static enum ls_status bind_tree(struct ls_request *request, struct ls_error *err
 {
     struct ls_group *group = request->group;
     const struct ls_collective *op = &request->op;
-    const struct ls_tree_layout *layout = op->kind == LS_ALL_REDUCE_TREE ? op->layout : group->flat;
+    const struct ls_tree_layout *layout = lsi_request_layout(request);
     enum ls_status status;
 
     request->tree = NULL;
@@ -108,9 +119,9 @@ static enum ls_status bind_tree(struct ls_request *request, struct ls_error *err
         return status;
     request->divisor = op->reduction == LS_MEAN ? request->tree->leaf_count : 1;
     request->own_leaf = op->src;
-    request->leaves = op->kind == LS_ALL_REDUCE_TREE ? op->leaves : &request->own_leaf;
+    request->leaves = reduces_layout(op) ? op->leaves : &request->own_leaf;
     if (request->leaves == NULL && layout->first_range[group->rank + 1] > layout->first_range[group->rank])
-        return ls_error_set(err, LS_EINVAL, "canonical all-reduce without this rank's partials");
+        return ls_error_set(err, LS_EINVAL, "%s without this rank's partials", kind_name((int)op->kind));
     return LS_OK;
 }
 
@@ -137,7 +148,8 @@ static void sign(struct ls_request *request)
     if (op->kind == LS_ALL_REDUCE_TREE)
         signature->hash = request->tree->hash;
     if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_TO_ALL)
-        signature->hash = ls_xxh3(op->counts, (size_t)numbers * sizeof op->counts[0], 0);
+        signature->hash =
+            ls_xxh3(op->counts, (size_t)numbers * sizeof op->counts[0], reduces_layout(op) ? request->tree->hash : 0);
     lsi_choose(request);
     signature->way = (uint8_t)request->way;
 }

@@ -120,7 +120,7 @@ static enum ls_status check_frames(struct lsi_message *m, struct ls_request *req
     return status;
 }
 
-static const struct lsi_algorithm *find_algorithm(int kind, enum lsi_way way)
+const struct lsi_algorithm *lsi_message_algorithm(int kind, enum lsi_way way)
 {
     static const struct {
         int kind;
@@ -143,7 +143,7 @@ static const struct lsi_algorithm *find_algorithm(int kind, enum lsi_way way)
 
 bool lsi_message_supports(int kind, enum lsi_way way)
 {
-    return find_algorithm(kind, way) != NULL;
+    return lsi_message_algorithm(kind, way) != NULL;
 }
 
 static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
@@ -153,7 +153,7 @@ static enum ls_status begin_algorithm(struct lsi_message *m, struct ls_request *
         return LS_OK;
     m->phase = LSI_MESSAGE_ALGORITHM;
     m->algorithm = m->ops->algorithm != NULL ? m->ops->algorithm(m->links, request)
-                                             : find_algorithm((int)request->op.kind, request->way);
+                                             : lsi_message_algorithm((int)request->op.kind, request->way);
     return m->algorithm->begin(m, request, err);
 }
 

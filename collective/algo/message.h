@@ -94,6 +94,8 @@ enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links
                                   struct lsi_link *link, struct lsi_message **message, struct ls_error *err);
 /* Slots of a provider whose state is the message engine. */
 bool lsi_message_supports(int kind, enum lsi_way way);
+/* The algorithm that goes that way between ranks; NULL: there is none. */
+const struct lsi_algorithm *lsi_message_algorithm(int kind, enum lsi_way way);
 enum ls_status lsi_message_publish(void *state, struct ls_request *request, struct ls_error *err);
 enum ls_status lsi_message_progress(void *state, struct ls_request *request, struct ls_error *err);
 bool lsi_message_idle(void *state, int round);

@@ -86,8 +86,7 @@ static int go_on(struct team *team, int rank, const struct plan *plan)
     struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &one, .dst = &sum};
 
     options.listener = -1;
-    if (strcmp(team->provider, "shm") != 0 &&
-        ls_tcp_listen("127.0.0.1", &options.listener, &board->ports[rank], &err) != LS_OK)
+    if (team->listens && ls_tcp_listen("127.0.0.1", &options.listener, &board->ports[rank], &err) != LS_OK)
         return 1;
     if (atomic_fetch_add(&board->ready, 1) == WORLD - 2)
         atomic_store(&board->event_ns, ls_clock_now_ns());

@@ -318,8 +318,22 @@ static int64_t stride(int64_t count, int64_t i)
     return count < 5000 || i + 64 > count ? 1 : 7;
 }
 
+/* Deals out the elements of a result; returns where the own ones begin. */
+static int64_t deal_counts(struct member *m, int64_t count, int64_t *counts)
+{
+    int64_t left = count, begin = 0;
+
+    for (int r = 0; r < m->world; r++) {
+        counts[r] = r == m->world - 1 ? left : (int64_t)(suite_random(&m->random) % (uint64_t)(left + 1));
+        left -= counts[r];
+        begin += r < m->rank ? counts[r] : 0;
+    }
+    return begin;
+}
+
 static void run_tree(struct member *m, const struct ls_tree_layout *layout, struct ls_collective *op, bool registered)
 {
+    int64_t counts[LS_MAX_MEMBERS], begin = 0;
     uint8_t *leaf_at[LS_MAX_SHARDS] = {NULL};
     int size_at[LS_MAX_SHARDS] = {0};
     const void *own[LS_MAX_SHARDS];
@@ -341,10 +355,14 @@ static void run_tree(struct member *m, const struct ls_tree_layout *layout, stru
     op->leaves = own;
     op->layout = layout;
     op->dst = take(m, registered, 0, bytes, &owned[LS_MAX_SHARDS]);
+    op->counts = counts;
+    if (op->kind == LS_REDUCE_SCATTER)
+        begin = deal_counts(m, op->count, counts);
+    int64_t length = op->kind == LS_REDUCE_SCATTER ? counts[m->rank] : op->count;
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
-    for (int64_t i = 0; i < op->count; i += stride(op->count, i)) {
+    for (int64_t i = 0; i < length; i += stride(length, i)) {
         uint8_t want[LARGEST] = {0};
-        (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, i, want);
+        (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, begin + i, want);
         reference_mean(op, layout->range_count, want);
         if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
             report(m, "canonical all-reduce differs", op, i);
@@ -365,8 +383,7 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
     size_t size = ls_dtype_size(op->dtype);
     uint64_t seed = suite_random(&m->random);
     struct ls_error err = LS_ERROR_INIT;
-    int64_t begin = 0;
-    int64_t left = op->count;
+    int64_t begin;
     int v_total = 1;
 
     while (v_total < m->world)
@@ -375,10 +392,8 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
         size_at[r] = 1;
         leaf_at[r] = take(m, registered && r == m->rank, 1, (size_t)op->count * size, &owned[r]);
         make_values(op->dtype, seed + (uint64_t)r, op->count, leaf_at[r]);
-        counts[r] = r == m->world - 1 ? left : (int64_t)(suite_random(&m->random) % (uint64_t)(left + 1));
-        left -= counts[r];
-        begin += r < m->rank ? counts[r] : 0;
     }
+    begin = deal_counts(m, op->count, counts);
     bool scatter = op->kind == LS_REDUCE_SCATTER;
     int64_t length = scatter ? counts[m->rank] : op->count;
     begin = scatter ? begin : 0;
@@ -550,7 +565,7 @@ static void run_round(struct member *m)
     switch ((int)op.kind) {
     case LS_ALL_REDUCE_TREE:
     case LS_BARRIER + 1:
-        op.kind = LS_ALL_REDUCE_TREE;
+        op.kind = op.kind == LS_ALL_REDUCE_TREE || below(&m->random, 2) ? LS_ALL_REDUCE_TREE : LS_REDUCE_SCATTER;
         suite_layout(&m->random, m->world, &layout);
         while ((int64_t)layout.range_count * op.count > 4 * m->options->max_count)
             op.count /= 2;

@@ -51,7 +51,11 @@ bool team_init(struct team *team, const char *provider, int world)
     bool ok = true;
 
     memset(team, 0, sizeof *team);
-    team->provider = provider;
+    (void)snprintf(team->name, sizeof team->name, "%.*s", (int)strcspn(provider, ":"), provider);
+    team->provider = team->name;
+    team->hosts = strchr(provider, ':') != NULL ? strchr(provider, ':') + 1 : "a";
+    team->listens = strcmp(team->provider, "tcp") == 0 || strcmp(team->provider, "nccl") == 0 ||
+                    strcmp(team->provider, "hybrid") == 0;
     team->world = world;
     team->generation = 1;
     team->form_deadline_ms = 20000;
@@ -63,13 +67,14 @@ bool team_init(struct team *team, const char *provider, int world)
     for (int r = 0; r < world; r++) {
         team->members[r].worker = 100 + (uint64_t)r;
         team->members[r].incarnation = 1;
-        (void)ls_str_into(team->members[r].host, sizeof team->members[r].host, "here");
+        (void)snprintf(team->members[r].host, sizeof team->members[r].host, "host-%c",
+                       team->hosts[(size_t)r % strlen(team->hosts)]);
         (void)ls_str_into(team->members[r].address, sizeof team->members[r].address, "127.0.0.1");
         team->listeners[r] = -1;
-        if (strcmp(provider, "tcp") == 0 || strcmp(provider, "nccl") == 0)
+        if (team->listens)
             ok = ok && listen_at(team, r);
     }
-    return ok && (strcmp(provider, "sim") != 0 || make_network(team));
+    return ok && (strcmp(team->provider, "sim") != 0 || make_network(team));
 }
 
 void team_deinit(struct team *team)

@@ -9,6 +9,9 @@
 
 struct team {
     const char *provider;
+    char name[16];
+    const char *hosts; /* a letter a rank, over and over: those with one letter share a host; NULL: all do */
+    bool listens;      /* members bring listeners */
     int world;
     uint64_t generation;
     int64_t form_deadline_ms;
@@ -23,7 +26,7 @@ struct team {
 /* 0 is success. */
 typedef int (*team_member)(struct team *team, int rank, void *argument);
 
-/* false where the sockets or the directory cannot be made. */
+/* provider: "tcp", or with hosts "hybrid:aab". false where the sockets or the directory cannot be made. */
 bool team_init(struct team *team, const char *provider, int world);
 void team_deinit(struct team *team);
 /* Options of one member; the secret is the same for all. */

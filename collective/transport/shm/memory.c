@@ -54,6 +54,19 @@ enum ls_status lsi_shm_map(void *state, size_t bytes, void **memory, struct ls_e
     return LS_OK;
 }
 
+void *lsi_shm_peer(void *state, void *memory, int rank)
+{
+    struct shm *shm = state;
+
+    for (int i = 0; i < shm->region_count; i++) {
+        const struct shm_region *region = &shm->regions[i];
+        uintptr_t own = (uintptr_t)region->base + region->stride * (size_t)shm->group->rank;
+        if ((uintptr_t)memory >= own && (uintptr_t)memory - own < region->stride)
+            return region->base + region->stride * (size_t)rank + ((uintptr_t)memory - own);
+    }
+    return NULL;
+}
+
 bool lsi_shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset)
 {
     for (int i = 0; i < shm->region_count; i++) {

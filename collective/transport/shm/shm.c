@@ -349,6 +349,7 @@ const struct ls_provider_ops lsi_shm_provider = {
     .destroy = shm_destroy,
     .reserve = lsi_shm_reserve,
     .map = lsi_shm_map,
+    .peer = lsi_shm_peer,
     .supports = shm_supports,
     .look = shm_look,
     .tell_wait = shm_tell_wait,

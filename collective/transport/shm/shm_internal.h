@@ -162,6 +162,7 @@ long lsi_shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_
 void lsi_shm_futex_wake(_Atomic uint32_t *word, int count);
 /* memory.c: regions and what lies in them. */
 enum ls_status lsi_shm_reserve(void *state, size_t bytes, struct ls_error *err);
+void *lsi_shm_peer(void *state, void *memory, int rank);
 enum ls_status lsi_shm_map(void *state, size_t bytes, void **memory, struct ls_error *err);
 /* Offset in the file of own memory [data, data + bytes); false where it is not registered. */
 bool lsi_shm_offset_of(const struct shm *shm, const void *data, size_t bytes, uint64_t *offset);

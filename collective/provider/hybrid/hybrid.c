@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider "hybrid": the message engine over the mesh of tcp, with an inner group of shm for each host. What waits
+ * for the inner group sleeps on its bell, everything else on the sockets. An end reaches members over the mesh and over
+ * the memory of their host, whichever is first.
+ */
+#include "collective/provider/hybrid/hybrid_internal.h"
+
+#include "collective/transport/tcp/links.h"
+#include "collective/transport/tcp/listen.h"
+
+#include "core/base/alloc.h"
+
+static enum ls_status hybrid_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
+{
+    struct hybrid *h = state;
+
+    return h->outer->send(h->links, peer, data, bytes, err);
+}
+
+static enum ls_status hybrid_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
+{
+    struct hybrid *h = state;
+
+    return h->outer->receive(h->links, peer, data, bytes, err);
+}
+
+static enum ls_status hybrid_poll(void *state, int *culprit, struct ls_error *err)
+{
+    struct hybrid *h = state;
+    enum ls_status status = h->outer->poll(h->links, culprit, err);
+
+    return status != LS_OK ? status : lsi_hybrid_inner_look(h, culprit, err);
+}
+
+static bool hybrid_idle(void *state, int round)
+{
+    struct hybrid *h = state;
+
+    return h->request != NULL ? h->inner->ops->idle(h->inner->state, round) : h->outer->idle(h->links, round);
+}
+
+static enum ls_status hybrid_look(void *state, int *culprit, struct ls_error *err)
+{
+    struct hybrid *h = state;
+    enum ls_status status = h->outer->look(h->links, culprit, err);
+
+    return status != LS_OK ? status : lsi_hybrid_inner_look(h, culprit, err);
+}
+
+static void hybrid_abort(void *state)
+{
+    struct hybrid *h = state;
+
+    h->outer->abort(h->links);
+    lsi_hybrid_inner_abort(h);
+}
+
+static void hybrid_destroy(void *state)
+{
+    struct hybrid *h = state;
+
+    lsi_hybrid_inner_destroy(h);
+    h->outer->destroy(h->links);
+    lsi_hybrid_plans_deinit(h);
+    ls_free(h);
+}
+
+static void hybrid_tell_wait(void *state, int rank)
+{
+    struct hybrid *h = state;
+
+    h->outer->tell_wait(h->links, rank);
+}
+
+static int hybrid_heard_wait(void *state, int peer)
+{
+    struct hybrid *h = state;
+
+    return h->outer->heard_wait(h->links, peer);
+}
+
+static const struct lsi_algorithm *hybrid_algorithm(void *state, const struct ls_request *request)
+{
+    const struct hybrid *h = state;
+
+    if (request->way != LSI_HIERARCHY)
+        return lsi_message_algorithm((int)request->op.kind, request->way);
+    if (h->hosts == 1)
+        return &lsi_hybrid_inside;
+    if (request->op.kind <= LS_REDUCE_SCATTER)
+        return &lsi_hybrid_reduce;
+    if (request->op.kind == LS_ALL_GATHER)
+        return &lsi_hybrid_all_gather;
+    return request->op.kind == LS_BROADCAST ? &lsi_hybrid_broadcast : &lsi_hybrid_all_to_all;
+}
+
+static const struct lsi_links_ops links_ops = {
+    .send = hybrid_send,
+    .receive = hybrid_receive,
+    .poll = hybrid_poll,
+    .idle = hybrid_idle,
+    .abort = hybrid_abort,
+    .destroy = hybrid_destroy,
+    .look = hybrid_look,
+    .tell_wait = hybrid_tell_wait,
+    .heard_wait = hybrid_heard_wait,
+    .algorithm = hybrid_algorithm,
+};
+
+/* All members are on one host: the operation is the inner group's. */
+static enum ls_status inside_begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+
+    return ls_group_start(h->inner, &request->op, &h->request, err);
+}
+
+static enum ls_status inside_advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    (void)request;
+    return lsi_hybrid_inner_test(m, err);
+}
+
+const struct lsi_algorithm lsi_hybrid_inside = {.name = "inside", .begin = inside_begin, .advance = inside_advance};
+
+/* Ends a group that could not be formed, so that those who wait for it learn why. */
+static void give_up(struct ls_group *group, enum ls_status status, const char *reason)
+{
+    (void)lsi_group_end(group, status, -1, reason);
+    lsi_message_abort(group->state);
+    lsi_message_destroy(group->state);
+    group->state = NULL;
+}
+
+static enum ls_status hybrid_create(const struct ls_group_options *options, struct ls_group *group, void **state,
+                                    struct ls_error *err)
+{
+    struct hybrid *h = ls_alloc_zeroed(1, sizeof *h);
+    struct ls_error why = LS_ERROR_INIT;
+    struct lsi_message *message;
+    struct lsi_link *link;
+    enum ls_status status;
+
+    if (h == NULL)
+        return ls_error_set(err, LS_ENOMEM, "no memory for a group");
+    h->group = group;
+    h->outer = &lsi_tcp_links;
+    lsi_hybrid_place(h);
+    status = lsi_tcp_links_open(options, group, &h->links, &link, err);
+    if (status != LS_OK) {
+        ls_free(h);
+        return status;
+    }
+    status = lsi_message_create(group, &links_ops, h, link, &message, err);
+    if (status != LS_OK)
+        return status;
+    /* Hosts meet with operations of the group itself. */
+    *state = message;
+    status = lsi_hybrid_meet(h, options, &why);
+    if (status != LS_OK) {
+        give_up(group, status, why.message);
+        return ls_error_set(err, status, "%s", why.message);
+    }
+    ls_tcp_unlisten(options->listener);
+    return LS_OK;
+}
+
+/* Memory that members of one host share. */
+static enum ls_status hybrid_reserve(void *state, size_t bytes, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(state);
+
+    return h->inner->ops->reserve(h->inner->state, bytes, err);
+}
+
+static enum ls_status hybrid_map(void *state, size_t bytes, void **memory, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(state);
+
+    return h->inner->ops->map(h->inner->state, bytes, memory, err);
+}
+
+static bool hybrid_supports(int kind, enum lsi_way way)
+{
+    return way == LSI_HIERARCHY || lsi_message_supports(kind, way);
+}
+
+const struct ls_provider_ops lsi_hybrid_provider = {
+    .size = sizeof(struct ls_provider_ops),
+    .abi = LSI_PROVIDER_ABI,
+    .name = "hybrid",
+    .create = hybrid_create,
+    .publish = lsi_message_publish,
+    .progress = lsi_message_progress,
+    .idle = lsi_message_idle,
+    .abort = lsi_message_abort,
+    .destroy = lsi_message_destroy,
+    .reserve = hybrid_reserve,
+    .map = hybrid_map,
+    .supports = hybrid_supports,
+    .look = lsi_message_look,
+    .listens = true,
+    .tell_wait = lsi_message_tell_wait,
+    .heard_wait = lsi_message_heard_wait,
+};

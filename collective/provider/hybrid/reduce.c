@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All-reduce and reduce-scatter over hosts, in segments, each cut into a slice a lane: (1) the host's partials of the
+ * slices are added inside the host, (2) members of one lane give each other the partials of the pieces that their hosts
+ * own, and each adds its piece along the tree, (3) an all-reduce: the sums go to the lane's members on the other hosts,
+ * (4) all members of a host take them from the lanes' windows. While a segment is between hosts the next is added inside.
+ * Cost, N bytes, H hosts, K lanes, P partials of hosts, own of them of this one: between hosts a lane moves
+ * N / K ((P - own) / H + (H - 1) / H) beta instead of N ((P' - own') / W + (W - 1) / W) with W ranks and their partials;
+ * inside a host about 3 N gamma through shared memory.
+ * Streams carry no labels: between two hosts values of segment s + 1 go before the sums of segment s, on both sides.
+ */
+#include "collective/provider/hybrid/hybrid_internal.h"
+
+#include <string.h>
+
+#define STAGING_BYTES (16 * 1024 * 1024)
+#define GRAIN 1024 /* elements; slices of a whole segment are alike */
+
+enum { REDUCE_INSIDE, REDUCE_INSIDE_WAIT, REDUCE_ADD, REDUCE_MEET, REDUCE_MEET_WAIT };
+
+static int64_t bytes_of(const struct ls_request *request, int64_t elements)
+{
+    return elements * (int64_t)request->element_bytes;
+}
+
+static bool scatters(const struct ls_request *request)
+{
+    return request->op.kind == LS_REDUCE_SCATTER;
+}
+
+static struct hybrid_span segment_of(const struct hybrid *h, const struct ls_request *request, int64_t s)
+{
+    int64_t whole = h->run.piece * h->lanes;
+    int64_t left = request->op.count - s * whole;
+
+    return (struct hybrid_span){s * whole, left < whole ? left : whole};
+}
+
+/* The part of segment s that a lane carries. */
+static struct hybrid_span slice_of(const struct hybrid *h, const struct ls_request *request, int64_t s, int lane)
+{
+    struct hybrid_span segment = segment_of(h, request, s), slice;
+
+    lsi_slice(segment.length, h->lanes, lane, &slice.begin, &slice.length);
+    slice.begin += segment.begin;
+    return slice;
+}
+
+static struct hybrid_span overlap(struct hybrid_span a, int64_t begin, int64_t end)
+{
+    int64_t from = a.begin > begin ? a.begin : begin;
+    int64_t to = a.begin + a.length < end ? a.begin + a.length : end;
+
+    return (struct hybrid_span){from, to > from ? to - from : 0};
+}
+
+/* A slice is made of pieces, each owned by a host: one a host, or the parts of the ranks. */
+static int piece_count(const struct lsi_message *m, const struct ls_request *request)
+{
+    return scatters(request) ? m->group->world : hybrid_of(m)->hosts;
+}
+
+static int piece_of(const struct hybrid *h, const struct ls_request *request, struct hybrid_span slice, int i,
+                    struct hybrid_span *piece)
+{
+    if (scatters(request)) {
+        *piece = overlap(slice, h->part_begin[i], h->part_begin[i + 1]);
+        return h->host_of[i];
+    }
+    lsi_slice(slice.length, h->hosts, i, &piece->begin, &piece->length);
+    piece->begin += slice.begin;
+    return i;
+}
+
+/* Staging: [segment % 2][own partial] of the own slice, then [segment % 2][partial] of the pieces that are ours. */
+static uint8_t *own_place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int own)
+{
+    const struct hybrid_running *run = &hybrid_of(m)->run;
+
+    return m->staging + ((s & 1) * run->plan->hosts->own_count + own) * bytes_of(request, run->piece);
+}
+
+static uint8_t *place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial, int64_t at)
+{
+    const struct hybrid_running *run = &hybrid_of(m)->run;
+    const struct lsi_tree *tree = run->plan->hosts;
+    int64_t index = 2 * tree->own_count + (s & 1) * tree->partial_count + partial;
+
+    return m->staging + index * bytes_of(request, run->piece) + bytes_of(request, at);
+}
+
+/* Starts the sum of one of this host's partials of segment s. */
+static enum ls_status add_inside(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    const struct hybrid_plan *plan = h->run.plan;
+    int partial = h->run.partial, first = plan->first_own[partial], own = plan->first_own[partial + 1] - first;
+    const struct lsi_steps *steps = &plan->hosts->own[partial];
+    struct hybrid_span segment = segment_of(h, request, s);
+    void *out = own_place(m, request, s, partial);
+
+    for (int i = 0; i < own; i++)
+        h->leaves[i] = (const uint8_t *)request->leaves[plan->own[first + i]] + bytes_of(request, segment.begin);
+    h->run.values[s & 1][partial] = out;
+    if (hybrid_size(h, h->host) > 1) {
+        struct ls_collective op = {.kind = LS_REDUCE_SCATTER,
+                                   .reduction = request->op.reduction == LS_MEAN ? LS_SUM : request->op.reduction,
+                                   .dtype = request->op.dtype,
+                                   .count = segment.length,
+                                   .dst = out,
+                                   .counts = h->counts,
+                                   .layout = &plan->inside[partial],
+                                   .leaves = h->leaves};
+        for (int i = 0; i < hybrid_size(h, h->host); i++)
+            h->counts[i] = i < h->lanes ? slice_of(h, request, s, i).length : 0;
+        return lsi_hybrid_inner_start(h, &op, err);
+    }
+    if (steps->count == 0) {
+        h->run.values[s & 1][partial] = h->leaves[0];
+        return LS_OK;
+    }
+    /* Steps count the leaves of all partials of the host: all of them are ours. */
+    for (int i = 0; i < plan->first_own[plan->hosts->own_count]; i++)
+        h->leaves[i] = (const uint8_t *)request->leaves[i] + bytes_of(request, segment.begin);
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = steps,
+        .inputs = h->leaves,
+        .outs = &out,
+        .out_count = 1,
+    };
+    lsi_reduce_run(&reduce, segment.length);
+    return LS_OK;
+}
+
+/* The partials of segment s to those who own the pieces, places for the ones of the pieces that are ours. */
+static enum ls_status give_partials(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    const struct lsi_tree *tree = h->run.plan->hosts;
+    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
+    int64_t at = 0;
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < piece_count(m, request); i++) {
+        int owner = piece_of(h, request, slice, i, &piece);
+        int64_t bytes = bytes_of(request, piece.length);
+        for (int own = 0; own < tree->own_count && owner != h->host && status == LS_OK; own++)
+            status =
+                lsi_post_send(m, hybrid_rank(h, owner, h->index),
+                              h->run.values[s & 1][own] + bytes_of(request, piece.begin - slice.begin), bytes, err);
+        for (int p = 0; p < tree->partial_count && owner == h->host && status == LS_OK; p++)
+            if (tree->partial_rank[p] != h->host)
+                status = lsi_post_receive(m, hybrid_rank(h, tree->partial_rank[p], h->index),
+                                          place(m, request, s, p, at), bytes, err);
+        at += owner == h->host ? piece.length : 0;
+    }
+    for (int r = 0; r < m->group->world; r++)
+        m->receive_goal[(s & 1) * m->group->world + r] = m->link[r].receives_posted;
+    return status;
+}
+
+static bool partials_are_here(struct lsi_message *m, int64_t s)
+{
+    for (int r = 0; r < m->group->world; r++)
+        if (m->link[r].receives_done < m->receive_goal[(s & 1) * m->group->world + r]) {
+            m->group->waits_for = r;
+            m->group->waits_why = "has not sent the partial sums of its host";
+            return false;
+        }
+    return true;
+}
+
+/* One of our pieces into the own window. */
+static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t s, struct hybrid_span piece,
+                      int64_t at)
+{
+    struct hybrid *h = hybrid_of(m);
+    const struct lsi_tree *tree = h->run.plan->hosts;
+    int64_t skip = bytes_of(request, piece.begin - slice_of(h, request, s, h->index).begin);
+    const void *top[LSI_MAX_LEAVES];
+    void *out = lsi_hybrid_window(h, h->index, s) + skip;
+
+    for (int p = 0; p < tree->partial_count; p++)
+        top[p] = tree->partial_rank[p] == h->host ? h->run.values[s & 1][tree->partial_index[p]] + skip
+                                                  : place(m, request, s, p, at);
+    struct lsi_reduce reduce = {
+        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
+        .element_bytes = request->element_bytes,
+        .steps = &tree->top,
+        .inputs = top,
+        .outs = &out,
+        .out_count = 1,
+        .divisor = request->divisor,
+        .dtype = request->op.dtype,
+    };
+    lsi_reduce_run(&reduce, piece.length);
+}
+
+/* Adds our pieces of segment s; sends them to the lane's members, and posts places for theirs. */
+static enum ls_status add_between(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
+    int64_t at = 0;
+    enum ls_status status = LS_OK;
+
+    for (int i = 0; i < piece_count(m, request) && status == LS_OK; i++) {
+        int owner = piece_of(h, request, slice, i, &piece);
+        uint8_t *window = lsi_hybrid_window(h, h->index, s) + bytes_of(request, piece.begin - slice.begin);
+        int64_t bytes = bytes_of(request, piece.length);
+        if (owner != h->host && !scatters(request))
+            status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), window, bytes, err);
+        if (owner != h->host || bytes == 0)
+            continue;
+        add_piece(m, request, s, piece, at);
+        at += piece.length;
+        for (int host = 0; host < h->hosts && !scatters(request) && status == LS_OK; host++)
+            if (host != h->host)
+                status = lsi_post_send(m, hybrid_rank(h, host, h->index), window, bytes, err);
+    }
+    return status;
+}
+
+/* Everything of segment s that this member wants, from the windows of the lanes. */
+static void take(struct lsi_message *m, struct ls_request *request, int64_t s)
+{
+    struct hybrid *h = hybrid_of(m);
+    int rank = m->group->rank;
+    uint8_t *dst = request->op.dst;
+    int64_t begin = scatters(request) ? h->part_begin[rank] : 0;
+    int64_t end = scatters(request) ? h->part_begin[rank + 1] : request->op.count;
+
+    for (int lane = 0; lane < h->lanes; lane++) {
+        struct hybrid_span slice = slice_of(h, request, s, lane);
+        struct hybrid_span part = overlap(slice, begin, end);
+        if (part.length == 0)
+            continue;
+        memcpy(dst + bytes_of(request, part.begin - begin),
+               lsi_hybrid_window(h, lane, s) + bytes_of(request, part.begin - slice.begin),
+               (size_t)bytes_of(request, part.length));
+        atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)bytes_of(request, part.length),
+                                  memory_order_relaxed);
+    }
+}
+
+/* Room for two segments of all partials, within bounds. */
+static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    int64_t size = (int64_t)request->element_bytes, places, piece;
+    enum ls_status status = lsi_hybrid_plan(h, request, &h->run.plan, err);
+
+    if (status != LS_OK)
+        return status;
+    /* All members must cut alike: by what is the same for all. */
+    places = 2 * (int64_t)h->run.plan->hosts->partial_count + 2 * h->run.plan->hosts->max_partials;
+    piece = HYBRID_WINDOW_BYTES / size;
+    if (piece > STAGING_BYTES / places / size)
+        piece = STAGING_BYTES / places / size;
+    h->run.piece = piece > GRAIN ? piece / GRAIN * GRAIN : GRAIN;
+    h->run.segments = (request->op.count + h->run.piece * h->lanes - 1) / (h->run.piece * h->lanes);
+    h->run.inside = 0;
+    h->run.done = 0;
+    h->run.partial = 0;
+    h->run.step = REDUCE_INSIDE;
+    h->part_begin[0] = 0;
+    for (int r = 0; r < m->group->world && scatters(request); r++)
+        h->part_begin[r + 1] = h->part_begin[r] + request->op.counts[r];
+    return hybrid_is_lane(h) ? lsi_message_staging(m, (size_t)(places * h->run.piece * size), err)
+                             : lsi_message_staging(m, 64, err);
+}
+
+/* Partials inside the host, up to one segment ahead of what is between hosts. */
+static enum ls_status inside(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    struct hybrid_running *run = &h->run;
+    enum ls_status status = LS_OK;
+
+    if (run->step == REDUCE_INSIDE_WAIT) {
+        status = lsi_hybrid_inner_test(m, err);
+        if (status != LS_OK)
+            return status;
+        run->partial++;
+        run->step = REDUCE_INSIDE;
+    }
+    if (run->inside == run->segments || run->inside == run->done + 2) {
+        run->step = REDUCE_ADD;
+        return LS_OK;
+    }
+    /* The places of two segments ago are free again. */
+    if (run->partial == 0 && run->inside >= 2 && !lsi_hybrid_sent(m, "has not taken the sums of this host"))
+        return LS_EAGAIN;
+    if (run->partial < run->plan->hosts->own_count) {
+        status = add_inside(m, request, run->inside, err);
+        run->step = status == LS_OK ? REDUCE_INSIDE_WAIT : REDUCE_INSIDE;
+        return status;
+    }
+    if (hybrid_is_lane(h))
+        status = give_partials(m, request, run->inside, err);
+    run->partial = 0;
+    run->inside++;
+    return status;
+}
+
+static enum ls_status advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    static const struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct hybrid *h = hybrid_of(m);
+    struct hybrid_running *run = &h->run;
+    enum ls_status status = LS_OK;
+
+    while (status == LS_OK && run->done < run->segments) {
+        switch (run->step) {
+        case REDUCE_INSIDE:
+        case REDUCE_INSIDE_WAIT:
+            status = inside(m, request, err);
+            break;
+        case REDUCE_ADD:
+            if (hybrid_is_lane(h) && !partials_are_here(m, run->done))
+                return LS_EAGAIN;
+            if (hybrid_is_lane(h))
+                status = add_between(m, request, run->done, err);
+            run->step = REDUCE_MEET;
+            break;
+        case REDUCE_MEET:
+            if (!lsi_hybrid_received(m, "has not sent its sums"))
+                return LS_EAGAIN;
+            status = lsi_hybrid_inner_start(h, &barrier, err);
+            run->step = status == LS_OK ? REDUCE_MEET_WAIT : REDUCE_MEET;
+            break;
+        default:
+            status = lsi_hybrid_inner_test(m, err);
+            if (status != LS_OK)
+                break;
+            take(m, request, run->done++);
+            m->group->ticks++;
+            run->step = REDUCE_INSIDE;
+            break;
+        }
+    }
+    return status;
+}
+
+const struct lsi_algorithm lsi_hybrid_reduce = {.name = "hierarchy", .begin = begin, .advance = advance};
