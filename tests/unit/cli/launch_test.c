@@ -34,7 +34,7 @@ Test(launch, secret_from_a_file)
     cr_expect_eq(read_text(HEX "\n", 0600, secret), LS_OK);
     cr_expect_eq(secret[1], 0x11);
     cr_expect_eq(secret[31], 0xff);
-    cr_expect_eq(read_text(HEX, 0644, secret), LS_EAUTH);
+    cr_expect_eq(read_text(HEX, 0644, secret), LS_EIO);
     cr_expect_eq(read_text("0011", 0600, secret), LS_EINVAL);
     cr_expect_eq(read_text(HEX "00", 0600, secret), LS_EINVAL);
     cr_expect_eq(read_text("", 0600, secret), LS_EINVAL);
