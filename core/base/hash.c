@@ -1,73 +1,92 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes of hash.h over libcrypto and xxHash; CRC-32C by the processor's instruction (SSE 4.2) or by eight tables
- * (slicing-by-8, Kounavis 2005).
+ * (slicing-by-8, Kounavis 2005). SHA-256 by libcrypto's functions on caller's memory: unlike those of EVP, which OpenSSL 3
+ * would rather have one use, they need no memory of their own and cannot fail. Whoever draws a random number or checks a
+ * proof has nobody to tell of a failure.
  */
 #define XXH_INLINE_ALL
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "core/base/hash.h"
 
 #include "core/base/alloc.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/sha.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <xxhash.h>
 
+#define HMAC_BLOCK SHA256_CBLOCK
+
 struct ls_sha256 {
-    EVP_MD_CTX *context;
+    SHA256_CTX context;
 };
 
 struct ls_sha256 *ls_sha256_create(void)
 {
     struct ls_sha256 *hash = ls_alloc_zeroed(1, sizeof *hash);
 
-    if (hash == NULL)
-        return NULL;
-    hash->context = EVP_MD_CTX_new();
-    if (hash->context == NULL || EVP_DigestInit_ex(hash->context, EVP_sha256(), NULL) != 1) {
-        ls_sha256_destroy(hash);
-        return NULL;
-    }
+    if (hash != NULL)
+        (void)SHA256_Init(&hash->context);
     return hash;
 }
 
 void ls_sha256_destroy(struct ls_sha256 *hash)
 {
-    if (hash == NULL)
-        return;
-    EVP_MD_CTX_free(hash->context);
     ls_free(hash);
 }
 
 void ls_sha256_update(struct ls_sha256 *hash, const void *data, size_t length)
 {
-    (void)EVP_DigestUpdate(hash->context, data, length);
+    (void)SHA256_Update(&hash->context, data, length);
 }
 
 void ls_sha256_finish(struct ls_sha256 *hash, uint8_t digest[LS_SHA256_BYTES])
 {
-    unsigned int length = LS_SHA256_BYTES;
-
-    (void)EVP_DigestFinal_ex(hash->context, digest, &length);
+    (void)SHA256_Final(digest, &hash->context);
 }
 
 void ls_sha256_of(const void *data, size_t length, uint8_t digest[LS_SHA256_BYTES])
 {
-    unsigned int size = LS_SHA256_BYTES;
+    SHA256_CTX context;
 
-    (void)EVP_Digest(data, length, digest, &size, EVP_sha256(), NULL);
+    (void)SHA256_Init(&context);
+    (void)SHA256_Update(&context, data, length);
+    (void)SHA256_Final(digest, &context);
+}
+
+/* One of the two sums of an HMAC, over the key under a mask and then the data. */
+static void masked_sum(const uint8_t key[HMAC_BLOCK], uint8_t mask, const void *data, size_t length,
+                       uint8_t digest[LS_SHA256_BYTES])
+{
+    uint8_t block[HMAC_BLOCK];
+    SHA256_CTX context;
+
+    for (int i = 0; i < HMAC_BLOCK; i++)
+        block[i] = key[i] ^ mask;
+    (void)SHA256_Init(&context);
+    (void)SHA256_Update(&context, block, sizeof block);
+    (void)SHA256_Update(&context, data, length);
+    (void)SHA256_Final(digest, &context);
+    OPENSSL_cleanse(block, sizeof block);
+    OPENSSL_cleanse(&context, sizeof context);
 }
 
 void ls_hmac_sha256(const void *key, size_t key_length, const void *data, size_t length,
                     uint8_t digest[LS_SHA256_BYTES])
 {
-    unsigned int size = LS_SHA256_BYTES;
+    uint8_t padded[HMAC_BLOCK] = {0}, inner[LS_SHA256_BYTES];
 
-    (void)HMAC(EVP_sha256(), key, (int)key_length, data, length, digest, &size);
+    if (key_length > sizeof padded)
+        ls_sha256_of(key, key_length, padded);
+    else if (key_length > 0)
+        memcpy(padded, key, key_length);
+    masked_sum(padded, 0x36, data, length, inner);
+    masked_sum(padded, 0x5c, inner, sizeof inner, digest);
+    OPENSSL_cleanse(padded, sizeof padded);
 }
 
 void ls_hex(const uint8_t *bytes, size_t length, char *text)

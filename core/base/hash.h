@@ -14,15 +14,15 @@
 
 struct ls_sha256;
 
-/* A running SHA-256; NULL when memory is short. */
+/* A running SHA-256; NULL when memory is short. Nothing after that can fail. */
 struct ls_sha256 *ls_sha256_create(void);
 void ls_sha256_destroy(struct ls_sha256 *hash);
 void ls_sha256_update(struct ls_sha256 *hash, const void *data, size_t length);
 /* Ends the sum into digest; the hash can then only be destroyed. */
 void ls_sha256_finish(struct ls_sha256 *hash, uint8_t digest[LS_SHA256_BYTES]);
-/* One piece at once. */
+/* One piece at once; cannot fail. */
 void ls_sha256_of(const void *data, size_t length, uint8_t digest[LS_SHA256_BYTES]);
-/* HMAC-SHA-256 (RFC 2104). */
+/* HMAC-SHA-256 (RFC 2104); cannot fail. */
 void ls_hmac_sha256(const void *key, size_t key_length, const void *data, size_t length,
                     uint8_t digest[LS_SHA256_BYTES]);
 /* Lower-case hexadecimal of length bytes, terminated; text holds 2 * length + 1. */

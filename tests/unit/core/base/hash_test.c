@@ -31,13 +31,19 @@ Test(hash, sha256)
     ls_sha256_destroy(hash);
 }
 
-/* RFC 4231, test case 2. */
+/* RFC 4231, test cases 2, 1 and 6 (a key longer than a block). */
 Test(hash, hmac)
 {
-    uint8_t digest[LS_SHA256_BYTES];
+    uint8_t digest[LS_SHA256_BYTES], key[131];
 
     ls_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, digest);
     expect_hex(digest, sizeof digest, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0x0b, 20);
+    ls_hmac_sha256(key, 20, "Hi There", 8, digest);
+    expect_hex(digest, sizeof digest, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    memset(key, 0xaa, sizeof key);
+    ls_hmac_sha256(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, digest);
+    expect_hex(digest, sizeof digest, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
 /* RFC 3720, B.4: 32 zeros, 32 ones, rising, falling; and "123456789". */
