@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A listening socket on one named address. */
+/*
+ * A listening socket on one named address. A connection for which there is no memory waits in the kernel and is tried again:
+ * libuv listens no further until it is accepted.
+ */
 #include "core/event/event_internal.h"
 
 #include "core/base/alloc.h"
@@ -7,30 +10,44 @@
 #include <string.h>
 
 #define BACKLOG 512
+#define TRY_AGAIN_MS 50
 
 struct ls_listener {
     struct lsi_owner owner;
     struct ls_loop *loop;
     uv_tcp_t tcp;
+    uv_timer_t again;
     void (*on_accept)(void *state, struct ls_stream *stream);
     void *state;
 };
 
-static void on_connection(uv_stream_t *server, int failed)
-{
-    struct ls_listener *listener = server->data;
-    struct ls_stream *stream;
+static void on_again(uv_timer_t *timer);
 
-    if (failed != 0 || uv_is_closing((uv_handle_t *)server))
+/* Takes the connection that waits. */
+static void take(struct ls_listener *listener)
+{
+    struct ls_stream *stream = lsi_stream_create(listener->loop);
+
+    if (stream == NULL) {
+        (void)uv_timer_start(&listener->again, on_again, TRY_AGAIN_MS, 0);
         return;
-    stream = lsi_stream_create(listener->loop);
-    if (stream == NULL)
-        return;
-    if (uv_accept(server, (uv_stream_t *)lsi_stream_tcp(stream)) != 0) {
+    }
+    if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)lsi_stream_tcp(stream)) != 0) {
         ls_stream_close(stream);
         return;
     }
     listener->on_accept(listener->state, stream);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+    take(timer->data);
+}
+
+static void on_connection(uv_stream_t *server, int failed)
+{
+    if (failed == 0 && !uv_is_closing((uv_handle_t *)server))
+        take(server->data);
 }
 
 static enum ls_status resolve_here(struct ls_loop *loop, const char *host, uint16_t port,
@@ -72,7 +89,9 @@ enum ls_status ls_listener_open(struct ls_loop *loop, const char *address,
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory to listen on %s", address);
     (void)uv_tcp_init(&loop->uv, &made->tcp);
+    (void)uv_timer_init(&loop->uv, &made->again);
     lsi_handle_attach((uv_handle_t *)&made->tcp, &made->owner);
+    lsi_handle_attach((uv_handle_t *)&made->again, &made->owner);
     made->loop = loop;
     made->on_accept = on_accept;
     made->state = state;
@@ -101,6 +120,8 @@ uint16_t ls_listener_port(const struct ls_listener *listener)
 
 void ls_listener_close(struct ls_listener *listener)
 {
-    if (listener != NULL)
-        lsi_handle_close((uv_handle_t *)&listener->tcp);
+    if (listener == NULL)
+        return;
+    lsi_handle_close((uv_handle_t *)&listener->tcp);
+    lsi_handle_close((uv_handle_t *)&listener->again);
 }
