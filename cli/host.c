@@ -30,8 +30,12 @@ static void on_signal(int number)
         ls_server_stop(host->server);
         return;
     }
-    for (int i = 0; i < host->child_count; i++)
-        (void)kill(host->children[i], SIGKILL);
+    for (int i = 0; i < host->child_count; i++) {
+        pid_t pid = atomic_load(&host->children[i]);
+
+        if (pid > 0)
+            (void)kill(pid, SIGKILL);
+    }
     _exit(128 + number);
 }
 

@@ -28,7 +28,7 @@ struct ls_host {
     struct ls_server *server;
     struct ls_ckpt_lock *lock;
     struct ls_progress_view view;
-    pid_t children[256];
+    _Atomic pid_t children[256]; /* 0: has ended */
     int child_count;
 };
 

@@ -22,7 +22,7 @@ static void on_end(void *state, const struct ls_child_end *end)
     lsi_schedule(server);
 }
 
-enum ls_status lsi_children_watch(struct ls_server *server, const pid_t *children, int count, struct ls_error *err)
+enum ls_status lsi_children_watch(struct ls_server *server, _Atomic pid_t *children, int count, struct ls_error *err)
 {
     enum ls_status status = LS_OK;
 
@@ -37,7 +37,9 @@ enum ls_status lsi_children_watch(struct ls_server *server, const pid_t *childre
 
         *child = (struct lsi_child){.server = server, .pid = children[i], .index = i};
         one = ls_child_watch(server->loop, children[i], on_end, child, &child->watch, err);
-        if (one != LS_OK)
+        if (one == LS_OK)
+            ls_child_set_mark(child->watch, &children[i]);
+        else
             status = one;
     }
     return status;

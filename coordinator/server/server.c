@@ -140,8 +140,6 @@ static enum ls_status open_all(struct ls_server *server, struct ls_error *err)
         status = make_machine(server, last_generation, err);
     if (status == LS_OK)
         status = lsi_job_make(server, err);
-    if (status == LS_OK && options->child_count > 0)
-        status = lsi_children_watch(server, options->children, options->child_count, err);
     return status;
 }
 
@@ -173,7 +171,6 @@ enum ls_status ls_server_open(const struct ls_server_options *options, struct ls
     made->port = ls_listener_port(made->listener);
     made->options.listen = NULL; /* borrowed only until here */
     made->options.directory = NULL;
-    made->options.children = NULL;
     made->options.job_path = NULL;
     made->options.job_overrides = NULL;
     made->options.job_model_text = NULL;
@@ -187,7 +184,7 @@ uint16_t ls_server_port(const struct ls_server *server)
     return server->port;
 }
 
-void ls_server_set_children(struct ls_server *server, const pid_t *children, int count)
+void ls_server_set_children(struct ls_server *server, _Atomic pid_t *children, int count)
 {
     struct ls_error err = LS_ERROR_INIT;
 

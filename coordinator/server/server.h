@@ -9,6 +9,7 @@
 #include "core/base/status.h"
 #include "core/wire/report.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,8 +27,6 @@ struct ls_server_options {
     const char *directory;    /* journal and rendezvous socket go here (0700 sub-directory made); NULL: temporary */
     int64_t join_deadline_ms; /* all workers must have come by then, default 30,000 */
     int64_t heartbeat_ms;     /* expected period, default 250; lost after 8 */
-    pid_t *children;          /* processes whose death is the death of worker index i; borrowed, may be NULL */
-    int child_count;
     /* What a worker that brings no job is told; all borrowed until the server is open. */
     const char *job_path; /* absolute; NULL: workers must bring the job */
     const char *const *job_overrides;
@@ -49,8 +48,9 @@ struct ls_server_options {
 /* Listens at once: LS_EBUSY names an address in use. Returned; ends with ls_server_close. */
 enum ls_status ls_server_open(const struct ls_server_options *options, struct ls_server **server, struct ls_error *err);
 uint16_t ls_server_port(const struct ls_server *server);
-/* Told after the listener exists and children were started (they need the port), before ls_server_run. */
-void ls_server_set_children(struct ls_server *server, const pid_t *children, int count);
+/* Processes whose death is the death of worker index i. Told after the listener exists and children were started (they need the
+ * port), before ls_server_run. Borrowed until ls_server_close; a place becomes 0 before its process is reaped. */
+void ls_server_set_children(struct ls_server *server, _Atomic pid_t *children, int count);
 /* Runs until the job is over. LS_OK: finished or stopped in order, *summary (ls_free, may be NULL) is rank 0's JSON.
  * LS_EINTERRUPTED: stopped in order because a worker was told to (*summary is what there is so far), or stopped before
  * all had joined. LS_EPEER and others: one sentence that names who died and how; *summary is NULL. */

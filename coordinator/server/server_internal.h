@@ -115,7 +115,7 @@ void lsi_handle_member(struct lsi_connection *connection, const struct ls_messag
 enum ls_status lsi_job_make(struct ls_server *server, struct ls_error *err);
 void lsi_job_free(struct ls_server *server);
 
-enum ls_status lsi_children_watch(struct ls_server *server, const pid_t *children, int count, struct ls_error *err);
+enum ls_status lsi_children_watch(struct ls_server *server, _Atomic pid_t *children, int count, struct ls_error *err);
 /* Index of the watched child with this process id, or that was started for this worker index; -1. */
 int lsi_child_of(const struct ls_server *server, const struct ls_wire_join *join);
 int lsi_children_alive(const struct ls_server *server);

@@ -18,6 +18,7 @@ struct ls_child {
     uv_signal_t signal;
     uv_timer_t timer;
     pid_t pid;
+    _Atomic pid_t *mark; /* may be NULL */
     void (*on_end)(void *state, const struct ls_child_end *end);
     void *state;
 };
@@ -26,15 +27,22 @@ void ls_child_check(struct ls_child *child)
 {
     struct ls_child_end end = {.pid = child->pid, .exit_status = -1, .signal = -1};
     int how = 0;
+    siginfo_t seen = {.si_pid = 0};
     pid_t got;
 
     if (uv_is_closing((uv_handle_t *)&child->signal))
         return;
+    /* Seen first and reaped after the mark is taken away: until then nobody else can have its pid. */
+    do {
+        got = waitid(P_PID, (id_t)child->pid, &seen, WEXITED | WNOHANG | WNOWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got == 0 && seen.si_pid == 0)
+        return;
+    if (child->mark != NULL)
+        atomic_store(child->mark, 0);
     do {
         got = waitpid(child->pid, &how, WNOHANG);
     } while (got < 0 && errno == EINTR);
-    if (got == 0)
-        return;
     if (got == child->pid && WIFEXITED(how))
         end.exit_status = WEXITSTATUS(how);
     else if (got == child->pid && WIFSIGNALED(how))
@@ -83,6 +91,11 @@ enum ls_status ls_child_watch(struct ls_loop *loop, pid_t pid,
     }
     *child = made;
     return LS_OK;
+}
+
+void ls_child_set_mark(struct ls_child *child, _Atomic pid_t *mark)
+{
+    child->mark = mark;
 }
 
 void ls_child_signal(struct ls_child *child, int number)

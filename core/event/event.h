@@ -9,6 +9,7 @@
 
 #include "core/base/status.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -93,6 +94,9 @@ struct ls_child_end {
 enum ls_status ls_child_watch(struct ls_loop *loop, pid_t pid,
                               void (*on_end)(void *state, const struct ls_child_end *end), void *state,
                               struct ls_child **child, struct ls_error *err);
+/* mark (borrowed while the watch lasts) becomes 0 before the process is reaped, so that a signal handler which finds its pid
+ * there may signal it. */
+void ls_child_set_mark(struct ls_child *child, _Atomic pid_t *mark);
 /* Looks now whether it has ended, and then calls on_end before it returns. */
 void ls_child_check(struct ls_child *child);
 /* Sends a signal; safe from a reused pid, because a watched child is reaped here only. */

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop's promises: each end is told once, queued bytes leave, children are reaped, nothing leaks. */
+#include "core/base/alloc.h"
 #include "core/base/str.h"
 #include "core/event/event.h"
 
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +22,8 @@ struct side {
     int connected, closed, ticks;
     enum ls_status status;
     struct ls_child_end end;
+    _Atomic pid_t mark;
+    pid_t mark_at_end;
 };
 
 static void on_connect(void *state)
@@ -133,6 +138,49 @@ Test(event, bounds_the_queue)
     ls_loop_destroy(loop);
 }
 
+static void on_stop(void *state)
+{
+    ls_loop_stop(state);
+}
+
+static void accept_and_stop(void *state, struct ls_stream *stream)
+{
+    struct side *side = state;
+
+    side->connected++;
+    ls_stream_close(stream);
+    ls_loop_stop(side->loop);
+}
+
+/* A connection for which there is no memory at first is accepted when there is, and those after it too. */
+Test(event, accepts_when_memory_is_back)
+{
+    struct side server = {0};
+    struct ls_timer *patience;
+    int clients[3];
+
+    cr_assert_eq(ls_loop_create(&server.loop, NULL), LS_OK);
+    cr_assert_eq(ls_listener_open(server.loop, "127.0.0.1:0", accept_and_stop, &server, &server.listener, NULL), LS_OK);
+    cr_assert_eq(ls_timer_create(server.loop, on_stop, server.loop, &patience, NULL), LS_OK);
+    for (int i = 0; i < 3; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(ls_listener_port(server.listener))};
+
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof address), 0);
+    }
+    ls_alloc_fail_after(1);
+    for (int i = 0; i < 3; i++) {
+        ls_timer_start(patience, 10000);
+        ls_loop_run(server.loop);
+    }
+    ls_alloc_fail_after(0);
+    cr_expect_eq(server.connected, 3);
+    for (int i = 0; i < 3; i++)
+        (void)close(clients[i]);
+    ls_loop_destroy(server.loop);
+}
+
 /* An address in use is LS_EBUSY and named; a wrong one says what is wrong with it. */
 Test(event, refuses_addresses)
 {
@@ -163,6 +211,7 @@ static void on_end(void *state, const struct ls_child_end *end)
     struct side *side = state;
 
     side->end = *end;
+    side->mark_at_end = atomic_load(&side->mark);
     side->closed++;
     ls_loop_stop(side->loop);
 }
@@ -188,11 +237,14 @@ Test(event, tells_how_a_child_ended)
             (void)waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT); /* it is dead already, and not yet reaped */
         }
         cr_assert_eq(ls_child_watch(side.loop, pid, on_end, &side, &child, NULL), LS_OK);
+        atomic_store(&side.mark, pid);
+        ls_child_set_mark(child, &side.mark);
         if (killed == 1)
             ls_child_signal(child, SIGKILL);
         ls_loop_run(side.loop);
         cr_expect_eq(side.closed, 1);
         cr_expect_eq(side.end.pid, pid);
+        cr_expect_eq(side.mark_at_end, 0, "nobody may signal a pid that is free again");
         cr_expect_eq(side.end.exit_status, killed == 0 ? 7 : -1);
         cr_expect_eq(side.end.signal, killed == 0 ? -1 : SIGKILL);
         ls_loop_destroy(side.loop);
