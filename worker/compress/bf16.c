@@ -9,6 +9,8 @@
 
 #include "strategies/plan.h"
 
+#define BLOCK 1024 /* elements whose sums stay in the first-level cache */
+
 static void own_run(const struct ls_compress *c, const struct lsi_compress_item *item, int rank, int64_t *begin,
                     int64_t *count)
 {
@@ -49,7 +51,7 @@ static void count_owned(const struct ls_compress *c, const struct lsi_compress_r
 /* Owner by owner, its runs of all variables. */
 static void round_all(struct ls_compress *c, const struct lsi_compress_run *run)
 {
-    uint16_t *out = lsi_piece(c, run, LSI_GIVEN);
+    uint16_t *restrict out = lsi_piece(c, run, LSI_GIVEN);
 
     for (int r = 0; r < c->world; r++)
         for (int i = 0; i < run->count; i++) {
@@ -83,26 +85,37 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
                           request, err);
 }
 
-/* Sums of the own runs; what their rounding loses is the owner's to send next time. */
+/* Up to BLOCK sums over the ranks; what their rounding loses is the owner's to send next time. */
+static void add_block(const struct ls_compress *c, const uint16_t *restrict taken, int64_t stride, int64_t count,
+                      uint16_t *restrict out, float *restrict rest)
+{
+    float sum[BLOCK];
+
+    for (int64_t e = 0; e < count; e++)
+        sum[e] = lsi_of_bf16(taken[e]);
+    for (int r = 1; r < c->world; r++)
+        for (int64_t e = 0; e < count; e++)
+            sum[e] += lsi_of_bf16(taken[r * stride + e]);
+    for (int64_t e = 0; e < count; e++) {
+        out[e] = lsi_to_bf16(sum[e]);
+        rest[e] += sum[e] - lsi_of_bf16(out[e]);
+    }
+}
+
+/* Sums of the own runs. */
 static void add_owned(struct ls_compress *c, const struct lsi_compress_run *run)
 {
     const uint16_t *taken = lsi_piece(c, run, LSI_TAKEN);
     uint16_t *out = lsi_piece(c, run, LSI_GIVEN_AGAIN);
-    int64_t stride = run->counts[c->rank];
 
     for (int i = 0; i < run->count; i++) {
         float *value = lsi_next(c, &run->items[i]);
         int64_t begin, count;
 
         own_run(c, &run->items[i], c->rank, &begin, &count);
-        for (int64_t e = 0; e < count; e++) {
-            float sum = lsi_of_bf16(taken[e]);
-
-            for (int r = 1; r < c->world; r++)
-                sum += lsi_of_bf16(taken[r * stride + e]);
-            out[e] = lsi_to_bf16(sum);
-            value[begin + e] += sum - lsi_of_bf16(out[e]);
-        }
+        for (int64_t e = 0; e < count; e += BLOCK)
+            add_block(c, taken + e, run->counts[c->rank], count - e < BLOCK ? count - e : BLOCK, out + e,
+                      value + begin + e);
         taken += count;
         out += count;
     }
@@ -123,11 +136,11 @@ static enum ls_status advance(struct ls_compress *c, const struct lsi_compress_r
 
 static void finish(struct ls_compress *c, const struct lsi_compress_run *run)
 {
-    const uint16_t *in = lsi_piece(c, run, LSI_GIVEN);
+    const uint16_t *restrict in = lsi_piece(c, run, LSI_GIVEN);
 
     for (int r = 0; r < c->world; r++)
         for (int i = 0; i < run->count; i++) {
-            float *sum = lsi_sum_of(run, i);
+            float *restrict sum = lsi_sum_of(run, i);
             int64_t begin, count;
 
             own_run(c, &run->items[i], r, &begin, &count);

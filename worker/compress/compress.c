@@ -10,7 +10,7 @@ static const struct lsi_compress_method *const methods[] = {
     &lsi_compress_power_sgd,
 };
 
-#define HISTOGRAM 65536
+#define HISTOGRAM 4096 /* entries, for top_k */
 
 static const struct lsi_compress_method *find_method(const char *name)
 {

@@ -10,8 +10,11 @@
 #include <math.h>
 
 #define SMALLEST 1024 /* elements; a smaller variable is sent whole */
-#define LOW_BITS 15   /* of the 31 bits of a magnitude; the 16 above them are counted first */
-#define LOW_MASK ((1u << LOW_BITS) - 1)
+/* The 31 bits of a magnitude are counted 11, 10 and 10 at a time: each histogram fits the first-level cache. */
+#define HIGH_SHIFT 20
+#define HIGH_BINS (1u << 11)
+#define NEXT_BITS 10
+#define NEXT_BINS (1u << NEXT_BITS)
 
 static void measure(const struct ls_compress *c, struct lsi_compress_item *item)
 {
@@ -45,27 +48,62 @@ static uint32_t bin_of(const uint32_t *histogram, uint32_t bins, int64_t k, int6
     return bin;
 }
 
-/* The k-th largest magnitude; *ties: how many of exactly that size belong to the k. */
-static uint32_t threshold(uint32_t *histogram, const float *value, int64_t count, int64_t k, int64_t *ties)
+/* Counts the highest bits of all magnitudes; neighbours, which are often alike, in two histograms. */
+static void count_high(uint32_t *histogram, const float *value, int64_t count)
 {
-    int64_t above, above_low;
-    uint32_t high, low;
+    uint32_t *second = histogram + HIGH_BINS;
 
-    memset(histogram, 0, sizeof *histogram << (31 - LOW_BITS));
-    for (int64_t e = 0; e < count; e++)
-        histogram[magnitude(value[e]) >> LOW_BITS]++;
-    high = bin_of(histogram, 1u << (31 - LOW_BITS), k, &above);
-    memset(histogram, 0, sizeof *histogram << LOW_BITS);
-    for (int64_t e = 0; e < count; e++)
-        if (magnitude(value[e]) >> LOW_BITS == high)
-            histogram[magnitude(value[e]) & LOW_MASK]++;
-    low = bin_of(histogram, 1u << LOW_BITS, k - above, &above_low);
-    *ties = k - above - above_low;
-    return high << LOW_BITS | low;
+    memset(histogram, 0, 2 * HIGH_BINS * sizeof *histogram);
+    for (int64_t e = 0; e + 1 < count; e += 2) {
+        histogram[magnitude(value[e]) >> HIGH_SHIFT]++;
+        second[magnitude(value[e + 1]) >> HIGH_SHIFT]++;
+    }
+    if (count % 2 != 0)
+        histogram[magnitude(value[count - 1]) >> HIGH_SHIFT]++;
+    for (uint32_t bin = 0; bin < HIGH_BINS; bin++)
+        histogram[bin] += second[bin];
 }
 
-/* Indices, then values; what is sent is no longer kept. */
-static void choose(struct ls_compress *c, const struct lsi_compress_item *item, uint8_t *out)
+/* Those of `count` magnitudes that are `prefix` above `shift`, in front of all; returns their number. Without a branch:
+ * they are too many for the processor to guess well. */
+static int64_t sift(uint32_t *size, int64_t count, uint32_t prefix, int shift)
+{
+    int64_t found = 0;
+
+    for (int64_t e = 0; e < count; e++) {
+        uint32_t one = size[e];
+
+        size[found] = one;
+        found += one >> shift == prefix;
+    }
+    return found;
+}
+
+/* The k-th largest magnitude; *ties: how many of exactly that size belong to the k. room: for count numbers. */
+static uint32_t threshold(uint32_t *histogram, const float *value, int64_t count, int64_t k, uint32_t *room,
+                          int64_t *ties)
+{
+    int64_t above;
+    uint32_t prefix;
+
+    count_high(histogram, value, count);
+    prefix = bin_of(histogram, HIGH_BINS, k, &above);
+    for (int64_t e = 0; e < count; e++)
+        room[e] = magnitude(value[e]);
+    for (int shift = HIGH_SHIFT; shift > 0; shift -= NEXT_BITS) {
+        count = sift(room, count, prefix, shift);
+        k -= above;
+        memset(histogram, 0, NEXT_BINS * sizeof *histogram);
+        for (int64_t e = 0; e < count; e++)
+            histogram[room[e] >> (shift - NEXT_BITS) & (NEXT_BINS - 1)]++;
+        prefix = prefix << NEXT_BITS | bin_of(histogram, NEXT_BINS, k, &above);
+    }
+    *ties = k - above;
+    return prefix;
+}
+
+/* Indices, then values; what is sent is no longer kept. room: the memory of the sum, which nobody needs yet. */
+static void choose(struct ls_compress *c, const struct lsi_compress_item *item, uint32_t *room, uint8_t *out)
 {
     float *value = lsi_next(c, item);
     uint32_t *index = (uint32_t *)(void *)out;
@@ -78,7 +116,7 @@ static void choose(struct ls_compress *c, const struct lsi_compress_item *item, 
         memset(value, 0, (size_t)item->count * sizeof *value);
         return;
     }
-    least = threshold(c->histogram, value, item->count, item->kept, &ties);
+    least = threshold(c->histogram, value, item->count, item->kept, room, &ties);
     for (int64_t e = 0; e < item->count; e++) {
         uint32_t size = magnitude(value[e]);
 
@@ -97,7 +135,7 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
     size_t bytes = lsi_piece_bytes(run, LSI_GIVEN);
 
     for (int i = 0; i < run->count; i++) {
-        choose(c, &run->items[i], given);
+        choose(c, &run->items[i], (uint32_t *)(void *)lsi_sum_of(run, i), given);
         given += run->items[i].bytes[LSI_GIVEN];
     }
     for (int r = 0; r < c->world; r++)
