@@ -26,7 +26,7 @@ static enum ls_status run_side(char *const *argv, const char *variant, int turn,
     json_t *json = NULL, *row;
     size_t i;
     int at = 0;
-    enum ls_status status = ls_capture(argv, &out, err);
+    enum ls_status status = ls_capture(argv, LS_CAPTURE_MS, &out, err);
 
     if (status == LS_OK)
         json = ls_last_json_line((const char *)out.data);

@@ -48,7 +48,7 @@ static double median(double *values, int64_t count)
 static enum ls_status run_json(char *const *argv, json_t **json, struct ls_error *err)
 {
     struct ls_buf out = {0};
-    enum ls_status status = ls_capture(argv, &out, err);
+    enum ls_status status = ls_capture(argv, LS_CAPTURE_MS, &out, err);
 
     if (status == LS_OK) {
         *json = ls_last_json_line((const char *)out.data);

@@ -2,13 +2,21 @@
 /* Child processes whose output is read, see capture.h. */
 #include "cli/capture.h"
 
+#include "core/base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define REAP_EVERY_MS 5 /* looks for a process that has closed its output but not yet ended */
+#define KILL_MS 5000
 
 extern char **environ;
 
@@ -27,20 +35,74 @@ static enum ls_status start(char *const *argv, int to, pid_t *pid, struct ls_err
     return LS_OK;
 }
 
-static void read_all(int from, struct ls_buf *out)
+/* Milliseconds that poll may wait, at most a moment so that a wait may also look at something else. */
+static int moment(uint64_t until_ns, int most_ms)
 {
-    char chunk[4096];
-    ssize_t got;
+    uint64_t now = ls_clock_now_ns(), left = until_ns > now ? (until_ns - now) / 1000000 + 1 : 0;
 
-    while ((got = read(from, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR))
-        if (got > 0)
-            (void)ls_buf_append(out, chunk, (size_t)got);
-    (void)ls_buf_append(out, "", 1);
+    return left < (uint64_t)most_ms ? (int)left : most_ms;
 }
 
-enum ls_status ls_capture(char *const *argv, struct ls_buf *out, struct ls_error *err)
+/* Until the other end is closed; false where that takes too long. */
+static bool read_all(int from, uint64_t until_ns, struct ls_buf *out)
 {
-    int ends[2], how = 0;
+    struct pollfd readable = {.fd = from, .events = POLLIN};
+    char chunk[4096];
+
+    for (;;) {
+        int wait = moment(until_ns, 1000), ready = poll(&readable, 1, wait);
+        ssize_t got;
+
+        if (ready == 0 && wait == 0)
+            return false;
+        if (ready <= 0)
+            continue;
+        got = read(from, chunk, sizeof chunk);
+        if (got > 0)
+            (void)ls_buf_append(out, chunk, (size_t)got);
+        else if (got == 0 || errno != EINTR)
+            return true;
+    }
+}
+
+/* Until the process has ended, however it closed its output; false where that takes too long. */
+static bool reap(pid_t pid, uint64_t until_ns, int *how)
+{
+    for (;;) {
+        int wait = moment(until_ns, REAP_EVERY_MS);
+        pid_t got = waitpid(pid, how, WNOHANG);
+
+        if (got == pid)
+            return true;
+        if (wait == 0 || (got < 0 && errno != EINTR))
+            return false;
+        (void)poll(NULL, 0, wait);
+    }
+}
+
+static enum ls_status await(char *const *argv, pid_t pid, int from, int64_t deadline_ms, struct ls_buf *out,
+                            struct ls_error *err)
+{
+    uint64_t until_ns = ls_clock_now_ns() + (uint64_t)deadline_ms * 1000000;
+    const char *word = argv[1] != NULL ? argv[1] : "";
+    int how = 0;
+
+    if (!read_all(from, until_ns, out) || !reap(pid, until_ns, &how)) {
+        (void)kill(pid, SIGKILL);
+        (void)reap(pid, ls_clock_now_ns() + UINT64_C(1000000) * KILL_MS, &how);
+        return ls_error_set(err, LS_ETIMEOUT, "%s %s did not end within %.3g s and was killed", argv[0], word,
+                            (double)deadline_ms / 1000);
+    }
+    (void)ls_buf_append(out, "", 1);
+    if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
+        return ls_error_set(err, LS_EIO, "%s %s ended with status %d", argv[0], word,
+                            WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how));
+    return out->failed ? ls_error_set(err, LS_ENOMEM, "not enough memory for a command's output") : LS_OK;
+}
+
+enum ls_status ls_capture(char *const *argv, int64_t deadline_ms, struct ls_buf *out, struct ls_error *err)
+{
+    int ends[2];
     pid_t pid = -1;
     enum ls_status status;
 
@@ -48,17 +110,10 @@ enum ls_status ls_capture(char *const *argv, struct ls_buf *out, struct ls_error
         return ls_error_set(err, LS_EIO, "cannot make a pipe: %s", strerror(errno));
     status = start(argv, ends[1], &pid, err);
     (void)close(ends[1]);
-    if (status == LS_OK) {
-        read_all(ends[0], out);
-        while (waitpid(pid, &how, 0) < 0 && errno == EINTR)
-            continue;
-        if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
-            status = ls_error_set(err, LS_EIO, "%s %s ended with status %d", argv[0], argv[1] != NULL ? argv[1] : "",
-                                  WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how));
-    }
+    if (status == LS_OK)
+        status = await(argv, pid, ends[0], deadline_ms, out, err);
     (void)close(ends[0]);
-    return status == LS_OK && out->failed ? ls_error_set(err, LS_ENOMEM, "not enough memory for a command's output")
-                                          : status;
+    return status;
 }
 
 struct json_t *ls_last_json_line(const char *text)

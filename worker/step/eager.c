@@ -8,8 +8,12 @@
 
 #include "core/base/alloc.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
+
+#define PATIENCE_S 900 /* for the other calls of this rank; what they wait for ends sooner, and says more */
 
 struct eager {
     struct ls_replica *replica;
@@ -42,17 +46,31 @@ static void fail(struct eager *e, enum ls_status status, const struct ls_error *
     pthread_cond_broadcast(&e->met);
 }
 
+static enum ls_status await_others(struct eager *e, uint64_t meeting, int reduce, struct ls_error *err)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    while (e->meetings == meeting && e->status == LS_OK) {
+        if (pthread_cond_clockwait(&e->met, &e->running, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+            continue;
+        (void)ls_error_set(err, LS_ETIMEOUT,
+                           "only %d of the %d calls of an eager step came to reduction %d within %d s", e->arrived,
+                           e->schedule->call_count, reduce, PATIENCE_S);
+        fail(e, LS_ETIMEOUT, err);
+    }
+    return e->status;
+}
+
 /* The last of the calls finishes the reduction; the others wait for it, or for a failure. */
 static enum ls_status meet(struct eager *e, int reduce, struct ls_error *err)
 {
     uint64_t meeting = e->meetings;
     enum ls_status status;
 
-    if (++e->arrived < e->schedule->call_count) {
-        while (e->meetings == meeting && e->status == LS_OK)
-            pthread_cond_wait(&e->met, &e->running);
-        return e->status;
-    }
+    if (++e->arrived < e->schedule->call_count)
+        return await_others(e, meeting, reduce, err);
     status = ls_exchange_finish(e->replica->exchange[e->schedule->mode], reduce, err);
     if (status != LS_OK)
         fail(e, status, err);
