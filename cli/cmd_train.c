@@ -7,6 +7,7 @@
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
+#include "core/base/trace.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 struct train_options {
     struct ls_job_options job;
-    const char *save_weights;
+    const char *save_weights, *trace;
     bool json, quiet, fresh, overwrite;
 };
 
@@ -47,6 +48,8 @@ static void make_words(struct worker_words *w, const struct train_options *o, co
         add_word(w, ls_str_format("--max-steps=%lld", (long long)o->job.max_steps));
     if (o->save_weights != NULL)
         add_word(w, ls_str_format("--save-weights=%s", o->save_weights));
+    if (o->trace != NULL)
+        add_word(w, ls_str_format("--trace=%s", o->trace));
     for (int i = 0; i < job->count; i++)
         add_word(w, ls_str_format("--set=%s", job->items[i]));
 }
@@ -87,6 +90,8 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
     if (status == LS_OK)
         status = ls_host_run(&host, &summary, err);
     ls_host_close(&host);
+    if (o->trace != NULL && status != LS_OK)
+        (void)ls_trace_join(o->trace, job->workers * job->replicas, NULL);
     ls_summary_print(summary, &view, status, err);
     ls_free(summary);
     return status;
@@ -100,6 +105,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {"fresh", NULL, "begin anew instead of resuming", LS_OPTION_FLAG, &o.fresh},
         {"overwrite", NULL, "with --fresh: remove the checkpoints of an earlier run", LS_OPTION_FLAG, &o.overwrite},
         {"save-weights", "FILE", "write the trained variables to an .npz file", LS_OPTION_TEXT, &o.save_weights},
+        {"trace", "FILE", "write a trace of all ranks for chrome://tracing or Perfetto", LS_OPTION_TEXT, &o.trace},
         {"json", NULL, "end with one line of JSON on standard output", LS_OPTION_FLAG, &o.json},
         {"quiet", NULL, "show no progress", LS_OPTION_FLAG, &o.quiet},
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
@@ -115,6 +121,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         struct ls_mpi_run mpi = {.job = job,
                                  .view = {.json = o.json, .path = path, .set = &o.job.set},
                                  .save_weights = o.save_weights,
+                                 .trace = o.trace,
                                  .quiet = o.quiet,
                                  .fresh = o.fresh,
                                  .overwrite = o.overwrite};

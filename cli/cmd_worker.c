@@ -31,7 +31,7 @@ static void on_signal(int number)
 
 struct worker_arguments {
     struct ls_job_options job;
-    const char *coordinator, *secret_file, *save_weights;
+    const char *coordinator, *secret_file, *save_weights, *trace;
     int64_t index, parent;
     bool has_index;
 };
@@ -57,7 +57,8 @@ static enum ls_status work(const struct worker_arguments *a, const char *path, s
     struct ls_worker_options options = {.coordinator = a->coordinator,
                                         .index = (int)a->index,
                                         .started_pid = (pid_t)a->parent,
-                                        .save_weights = a->save_weights};
+                                        .save_weights = a->save_weights,
+                                        .trace = a->trace};
     struct ls_job *job = NULL;
     char *summary = NULL, name[32];
     bool told = false;
@@ -90,6 +91,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {"index", "N", "place among the workers (any free one)", LS_OPTION_TEXT, &index},
         {"save-weights", "FILE", "rank 0 writes the trained variables to an .npz file", LS_OPTION_TEXT,
          &a.save_weights},
+        {"trace", "FILE", "rank 0 writes a Chrome trace of all ranks that have the option", LS_OPTION_TEXT, &a.trace},
         {"parent", "PID", "end when this process ends (set by `lockstep train`)", LS_OPTION_COUNT, &a.parent},
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
     enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 1, &path, err);

@@ -88,8 +88,11 @@ static enum ls_status start_host(const struct ls_mpi_run *run, struct hosting *h
 static enum ls_status work(const struct ls_mpi_run *run, const struct boot *boot, int rank, bool *told,
                            struct ls_error *err)
 {
-    struct ls_worker_options options = {
-        .job = run->job, .coordinator = boot->coordinator, .index = rank, .save_weights = run->save_weights};
+    struct ls_worker_options options = {.job = run->job,
+                                        .coordinator = boot->coordinator,
+                                        .index = rank,
+                                        .save_weights = run->save_weights,
+                                        .trace = run->trace};
     char *summary = NULL;
     enum ls_status status;
 

@@ -8,7 +8,7 @@
 struct ls_mpi_run {
     struct ls_job *job; /* workers is set to the number of ranks */
     struct ls_summary_view view;
-    const char *save_weights;
+    const char *save_weights, *trace;
     bool quiet, fresh, overwrite;
 };
 

@@ -102,6 +102,8 @@ struct ls_collective {
     /* ALL_REDUCE_TREE, and REDUCE_SCATTER where it is one of partials; borrowed until the request ends */
     const struct ls_tree_layout *layout;
     const void *const *leaves; /* with a layout: this rank's partials, one per own range; borrowed */
+    uint32_t label;        /* the caller's name for it in reports (ls_group_wait), 0: none; members need not agree */
+    uint64_t *finished_ns; /* nullable, borrowed: gets the time of its completion here (ls_clock_now_ns) */
 };
 
 /* Starts; *request ends with ls_request_wait or a test that gives LS_OK. Memory from ls_group_register is used in
@@ -116,8 +118,22 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
 enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err);
 /* start + wait */
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
+/* "canonical", "direct", ...: the way that a started operation goes. */
+const char *ls_request_way(const struct ls_request *request);
 /* Bytes that all members have copied or sent in this group so far by this member. */
 uint64_t ls_group_bytes_moved(const struct ls_group *group);
+
+/* What a member waits for at this moment, from any thread while the group lives; false: nothing, or not long enough to
+ * have looked at the clock. */
+struct ls_group_wait {
+    int rank; /* whose part is missing, -1: not known */
+    enum ls_collective_kind kind;
+    uint32_t label;    /* of the operation */
+    uint64_t since_ns; /* nothing has moved since then (ls_clock_now_ns) */
+};
+bool ls_group_waiting(const struct ls_group *group, struct ls_group_wait *wait);
+/* The rank that was missing when this member last looked in vain, -1: none; thread: the one that uses the group. */
+int ls_group_missing(const struct ls_group *group);
 
 /* All members call it, each with a color and a key: those of one color form a group of their own over the same
  * transport, ranked by key, then by their rank here. color -1: no group, *split is NULL. The new group ends before this

@@ -88,10 +88,11 @@ struct ls_group {
     uint64_t ticks;      /* the provider raises it with every bit of progress */
     uint64_t seen_ticks; /* at since_ns, when the silence began */
     uint64_t since_ns;
-    int told_wait;         /* the rank of which peers were told that this member waits long for it; -1: none */
-    int waits_for;         /* rank, for the sentence of a timeout */
-    const char *waits_why; /* "has not started it" */
-    _Atomic int end_state; /* 0 runs, 1 is being written, 2 ended */
+    int told_wait; /* the rank of which peers were told that this member waits long for it; -1: none */
+    int waits_for; /* rank, for the sentence of a timeout */
+    _Atomic uint64_t wait_word, wait_since_ns; /* what ls_group_waiting gives, see waiting.c */
+    const char *waits_why;                     /* "has not started it" */
+    _Atomic int end_state;                     /* 0 runs, 1 is being written, 2 ended */
     struct lsi_end end;
 };
 
@@ -156,6 +157,9 @@ int lsi_rank_name(const struct ls_group *group, int rank);
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
 /* Whether forming is over: the deadline has passed, or the caller gave it up. */
 bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns);
+/* Lets other threads see that the oldest request waits, and that it no longer does. */
+void lsi_waiting_say(struct ls_group *group);
+void lsi_waiting_clear(struct ls_group *group);
 /* LS_ETIMEOUT that names the first few members that are not here. */
 enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
                            struct ls_error *err);

@@ -201,6 +201,9 @@ static void finish_head(struct ls_group *group, enum ls_status status)
     request->status = status;
     request->finished = true;
     retract_wait(group);
+    lsi_waiting_clear(group);
+    if (request->op.finished_ns != NULL)
+        *request->op.finished_ns = ls_clock_now_ns();
     if (request->tree != NULL)
         ((struct lsi_tree *)request->tree)->uses--;
 }
@@ -367,6 +370,7 @@ static void watch_deadline(struct ls_group *group)
         group->since_ns = now;
         retract_wait(group);
     }
+    lsi_waiting_say(group);
     if (now - group->since_ns > deadline)
         time_out(group, now - group->since_ns);
     else if (now - group->since_ns > deadline / 4 && group->told_wait != group->waits_for &&
@@ -435,6 +439,11 @@ enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
         status = lsi_group_end_error(group, err);
     give_request(request);
     return status;
+}
+
+const char *ls_request_way(const struct ls_request *request)
+{
+    return lsi_way_name(request->signature.way);
 }
 
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err)

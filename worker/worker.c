@@ -35,6 +35,7 @@ struct runner {
     int index; /* replica within the worker */
     struct ls_group *group;
     struct ls_replica *replica;
+    struct ls_trace *trace;
     pthread_t thread;
     enum ls_status status;
     bool stopped; /* in order, at a step that all ranks agreed on */
@@ -147,16 +148,37 @@ static enum ls_status save_weights(struct runner *r)
     return status;
 }
 
+/* All ranks together where the job ends in order; where it does not, each for itself what it has. */
+static enum ls_status save_trace(struct runner *r, enum ls_status status)
+{
+    const char *path = r->worker->options->trace;
+    struct ls_replica *replica = r->replica;
+    struct ls_error ignored;
+
+    if (replica == NULL)
+        return status;
+    if (status == LS_OK)
+        return ls_tracing_write(replica->group, &replica->tracing, path, &r->err);
+    if (r->stopped && ls_tracing_write(replica->group, &replica->tracing, path, &ignored) == LS_OK)
+        return status;
+    if (path != NULL)
+        (void)ls_tracing_write_part(replica->rank, &replica->tracing, path, &ignored);
+    return status;
+}
+
 static enum ls_status run_replica(struct runner *r)
 {
     struct worker *w = r->worker;
     struct ls_replica_hooks hooks = {.started_pid = w->options->started_pid, .state = r, .phase = on_phase};
     struct ls_group *group = NULL;
-    enum ls_status status = form(r, &group);
+    enum ls_status status = w->options->trace != NULL ? ls_trace_create(&r->trace, &r->err) : LS_OK;
     bool leads = w->assignment.first_rank + r->index == 0;
 
+    if (status == LS_OK)
+        status = form(r, &group);
     if (status != LS_OK)
         return status;
+    hooks.trace = r->trace;
     if (leads) {
         hooks.report = on_report;
         hooks.checkpoint = on_checkpoint;
@@ -175,6 +197,7 @@ static enum ls_status run_replica(struct runner *r)
             kept = save_weights(r);
         status = status == LS_OK ? kept : status;
     }
+    status = save_trace(r, status);
     publish(r, NULL);
     if (r->replica == NULL)
         ls_group_destroy(group);
@@ -331,6 +354,8 @@ enum ls_status ls_worker_run(const struct ls_worker_options *options, char **sum
         ls_tcp_unlisten(w.listeners[i]);
     ls_ckpt_close(w.ckpt);
     ls_trainer_close(w.trainer);
+    for (int i = 0; i < w.replica_count; i++)
+        ls_trace_destroy(w.runners[i].trace);
     ls_free(w.runners);
     (void)pthread_mutex_destroy(&w.mutex);
     return status;

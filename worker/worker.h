@@ -17,6 +17,7 @@ struct ls_worker_options {
     int index;                /* place that the launcher gave, -1: any */
     pid_t started_pid;        /* process whose start counts as the command's, 0: this one */
     const char *save_weights; /* .npz to write the trained variables to, NULL: none; rank 0. Borrowed. */
+    const char *trace; /* Chrome trace to write, NULL: none; rank 0, after a failure every rank a part. Borrowed. */
 };
 
 /* Runs to the end of the job. *told: the outcome, or the error, was told to the coordinator. LS_EINTERRUPTED: stopped in

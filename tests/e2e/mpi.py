@@ -12,6 +12,7 @@ import signal
 import sys
 
 import lockstep as ls
+import tracing
 
 EPOCHS, EVERY = 160, 20
 SKIPPED = 77
@@ -95,7 +96,15 @@ def available():
         return status == 0 or "plug-in" not in err
 
 
-CASES = [same_numbers, bad_job, rank_killed, rank_told]
+@with_job
+def traced(folder, job, out, expected):
+    path = os.path.join(folder, "trace.json")
+    job = ls.small_job(folder, epochs=tracing.EPOCHS)
+    ls.train(job, os.path.join(folder, "traced"), "--trace", path, mpi=2)
+    tracing.check(path, 2)
+
+
+CASES = [same_numbers, traced, bad_job, rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():

@@ -3,6 +3,7 @@
 #include "worker/step/exchange.h"
 
 #include "core/base/alloc.h"
+#include "core/base/str.h"
 
 #include <string.h>
 
@@ -27,6 +28,8 @@ struct bucket {
     bool compressed, advanced;
     size_t offset, bytes;
     struct ls_request *request;
+    uint64_t started_ns, finished_ns; /* of a traced step */
+    const char *way;
     bool done;
 };
 
@@ -51,6 +54,8 @@ struct ls_exchange {
     size_t gathered_bytes;
     struct ls_tree_program pair, tree;
     struct ls_compress *compress;
+    const struct ls_tracing *tracing;
+    uint64_t step;
 };
 
 static enum entry_kind kind_of(const struct ls_program_reduce *reduce)
@@ -160,6 +165,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
     ex->leaves = options->leaves > 0 ? options->leaves : 1;
     ex->stack = options->depth > 0 ? options->depth : 1;
     ex->one_by_one = options->one_by_one;
+    ex->tracing = options->tracing;
     ex->compress = options->compress;
     ls_tree_program_build(two, 2, 2, &ex->pair);
     ex->entries = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->entries);
@@ -198,9 +204,10 @@ size_t ls_exchange_bytes(const struct ls_exchange *exchange)
     return ((size_t)exchange->leaves + (exchange->world > 1 ? 1 : 0)) * exchange->leaf_bytes;
 }
 
-void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout)
+void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout, uint64_t step)
 {
     exchange->layout = layout;
+    exchange->step = step;
     exchange->started = 0;
     for (int b = 0; b < exchange->bucket_count; b++) {
         exchange->buckets[b].request = NULL;
@@ -277,13 +284,21 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, str
                                .layout = ex->layout,
                                .leaves = leaves};
     struct ls_compress_span span = span_of(ex, b);
+    enum ls_status status;
 
+    b->started_ns = ls_tracing_now(ex->tracing);
+    b->way = "compressed";
     if (is_compressed(ex, b))
         return ls_compress_start(ex->compress, &span, &b->request, err);
     for (int l = 0; l < span.leaves; l++)
         leaves[l] = ex->registered + (size_t)l * ex->leaf_bytes + b->offset;
     op.dst = ex->registered + (size_t)ex->leaves * ex->leaf_bytes + b->offset;
-    return ls_group_start(ex->group, &op, &b->request, err);
+    op.label = LS_LABEL_BUCKET + (uint32_t)(b - ex->buckets);
+    op.finished_ns = ex->tracing->ring != NULL ? &b->finished_ns : NULL;
+    status = ls_group_start(ex->group, &op, &b->request, err);
+    if (status == LS_OK)
+        b->way = ls_request_way(b->request);
+    return status;
 }
 
 enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struct ls_error *err)
@@ -298,6 +313,30 @@ enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struc
     return status;
 }
 
+/* A wait for a bucket, or for moments (-1). */
+static void trace_wait(const struct ls_exchange *ex, uint64_t began, int bucket)
+{
+    struct ls_trace_event *event = ls_tracing_add(ex->tracing, LS_TRACE_WAIT, began, ex->step);
+
+    if (event == NULL)
+        return;
+    event->peer = ls_group_missing(ex->group);
+    event->number = bucket;
+}
+
+/* A bucket from its start to its completion. */
+static void trace_bucket(const struct ls_exchange *ex, const struct bucket *b)
+{
+    struct ls_trace_event *event;
+
+    if (ex->tracing->ring == NULL)
+        return;
+    event = ls_trace_add(ex->tracing->ring, LS_TRACE_BUCKET, b->started_ns, b->finished_ns, ex->step);
+    event->number = (int32_t)(b - ex->buckets);
+    event->bytes = b->bytes;
+    (void)ls_str_into(event->note, sizeof event->note, b->way);
+}
+
 /* Everyone's leaves, gathered and merged in tree order. */
 static enum ls_status finish_moments(struct ls_exchange *ex, int reduce, struct ls_error *err)
 {
@@ -307,17 +346,19 @@ static enum ls_status finish_moments(struct ls_exchange *ex, int reduce, struct 
     int own = layout->first_range[ex->rank + 1] - layout->first_range[ex->rank];
     const void **leaves = ex->leaf_pointers + ex->bucket_count * ex->leaves;
     uint8_t *all = ex->gathered, *mine = ex->gathered + (size_t)(ex->world * ex->leaves) * e->bytes;
+    struct ls_collective op = {
+        .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = mine, .dst = all, .counts = counts, .label = LS_LABEL_MOMENTS};
+    uint64_t began = ls_tracing_now(ex->tracing);
     enum ls_status status;
 
     for (int r = 0; r < ex->world; r++)
         counts[r] = (int64_t)e->bytes * (layout->first_range[r + 1] - layout->first_range[r]);
     for (int l = 0; l < own; l++)
         memcpy(mine + (size_t)l * e->bytes, ls_exchange_partials(ex, l, 0)[reduce], e->bytes);
-    status = ls_group_run(
-        ex->group,
-        &(struct ls_collective){.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = mine, .dst = all, .counts = counts}, err);
+    status = ls_group_run(ex->group, &op, err);
     if (status != LS_OK)
         return status;
+    trace_wait(ex, began, -1);
     for (int k = 0; k < layout->range_count; k++)
         leaves[k] = all + (size_t)k * e->bytes;
     ls_device_tree_moments(ex->device, &ex->tree, leaves, (float *)(uintptr_t)ex->reduced[reduce], e->count / 3);
@@ -345,7 +386,7 @@ enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct
 {
     int index = exchange->entries[reduce].bucket;
     struct bucket *b = index >= 0 ? &exchange->buckets[index] : NULL;
-
+    uint64_t began = ls_tracing_now(exchange->tracing);
     enum ls_status status;
 
     if (b == NULL || b->done)
@@ -354,7 +395,17 @@ enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct
     b->done = true;
     if (status != LS_OK)
         return status;
-    return is_compressed(exchange, b) ? finish_compressed(exchange, b, err) : ls_request_wait(b->request, err);
+    if (is_compressed(exchange, b)) {
+        status = finish_compressed(exchange, b, err);
+        b->finished_ns = ls_tracing_now(exchange->tracing);
+    } else {
+        status = ls_request_wait(b->request, err);
+    }
+    if (status == LS_OK && b->finished_ns > began)
+        trace_wait(exchange, began, index);
+    if (status == LS_OK)
+        trace_bucket(exchange, b);
+    return status;
 }
 
 enum ls_status ls_exchange_finish(struct ls_exchange *exchange, int reduce, struct ls_error *err)

@@ -9,14 +9,19 @@
 
 #include "collective/group.h"
 #include "core/graph/program.h"
+#include "worker/step/tracing.h"
 #include "worker/compress/compress.h"
 
 struct ls_exchange;
 
+/* Labels of a step's operations (ls_collective.label): what reports call them. */
+enum { LS_LABEL_NONE, LS_LABEL_VOTE, LS_LABEL_MOMENTS, LS_LABEL_BUCKET = 16 };
+
 struct ls_exchange_options {
-    int leaves;      /* most leaves of any rank in any plan of the mode */
-    int depth;       /* most levels of calls pending inside a leaf, on this rank */
-    bool one_by_one; /* a bucket per reduce, so that each can be waited for alone */
+    int leaves;                       /* most leaves of any rank in any plan of the mode */
+    int depth;                        /* most levels of calls pending inside a leaf, on this rank */
+    bool one_by_one;                  /* a bucket per reduce, so that each can be waited for alone */
+    const struct ls_tracing *tracing; /* borrowed */
     /* Nullable; borrowed. The gradients it takes are sent its way; it is begun and committed by the caller. */
     struct ls_compress *compress;
 };
@@ -29,8 +34,8 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
                                   struct ls_error *err);
 void ls_exchange_destroy(struct ls_exchange *exchange);
 
-/* Begins a step: layout (borrowed until the step's end) says which leaves every rank has. */
-void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout);
+/* Begins a step: layout (borrowed until the step's end) says which leaves every rank has; step is for the trace. */
+void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout, uint64_t step);
 
 /* Where the next call of leaf `leaf` puts its partials: depth 0 is the leaf itself. Pointers per reduce, valid until
  * the exchange ends. */

@@ -48,10 +48,12 @@ void ls_replica_tell_phase(const struct ls_replica *r, enum ls_phase phase)
 
 static enum ls_status save(struct ls_replica *r, struct ls_error *err)
 {
+    uint64_t began = ls_tracing_now(&r->tracing);
     enum ls_status status;
 
     ls_replica_tell_phase(r, LS_PHASE_CHECKPOINT);
     status = ls_replica_save(r, err);
+    (void)ls_tracing_add(&r->tracing, LS_TRACE_CHECKPOINT, began, r->progress.step);
     if (status == LS_OK && r->hooks.checkpoint != NULL)
         r->hooks.checkpoint(r->hooks.state, r->progress.step, r->trainer->job->checkpoint_directory);
     if (status == LS_OK)
@@ -83,6 +85,7 @@ enum ls_status ls_replica_step(struct ls_replica *r, struct ls_error *err)
     if (status != LS_OK)
         return status;
     ls_replica_commit(r, schedule);
+    (void)ls_tracing_add(&r->tracing, LS_TRACE_STEP, began, r->progress.step - 1);
     if (r->first_step_s > 0) {
         r->busy_s += (double)(ls_clock_now_ns() - began) * 1e-9;
         r->busy_samples += schedule->batch_samples;
@@ -104,12 +107,14 @@ enum ls_status ls_replica_validate(struct ls_replica *r, struct ls_sums *sums, s
 
     for (int64_t b = 0; b < batches && status == LS_OK; b++) {
         const struct ls_schedule *schedule;
+        uint64_t began = ls_tracing_now(&r->tracing);
 
         if (r->stopping)
             return ls_error_set(err, LS_EINTERRUPTED, "stopped in order during validation");
         status = ls_replica_evaluate(r, LS_STEP_EVALUATE, 0, b, &schedule, err);
         if (status == LS_OK)
             status = ls_replica_vote(r, schedule, &made, err);
+        (void)ls_tracing_add(&r->tracing, LS_TRACE_VALIDATION, began, r->progress.step);
     }
     if (status == LS_OK)
         *sums = made;

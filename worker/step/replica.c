@@ -41,7 +41,8 @@ static int most_leaves(const struct ls_schedule *schedule)
 static enum ls_status make_exchange(struct ls_replica *r, enum ls_step_mode mode, struct ls_error *err)
 {
     struct ls_schedule *const *both = r->schedules[mode];
-    struct ls_exchange_options options = {.leaves = 1, .depth = 1, .one_by_one = r->trainer->job->eager};
+    struct ls_exchange_options options = {
+        .leaves = 1, .depth = 1, .one_by_one = r->trainer->job->eager, .tracing = &r->tracing};
 
     for (int i = 0; i < 2; i++) {
         int leaves = most_leaves(both[i]);
@@ -192,7 +193,9 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
     r->generation = ls_group_generation(group);
     r->group = group;
     r->hooks = *hooks;
-    status = ls_trainer_device(trainer, &r->device, err);
+    status = ls_tracing_meet(group, hooks->trace, &r->tracing, err);
+    if (status == LS_OK)
+        status = ls_trainer_device(trainer, &r->device, err);
     r->programs = (struct ls_step_programs){.trainer = trainer, .device = r->device};
     if (status == LS_OK)
         status = ls_state_create(trainer->model, trainer->optimizer, &r->state, err);

@@ -35,7 +35,8 @@ struct ls_progress {
 
 /* What a replica tells the outside, all nullable. */
 struct ls_replica_hooks {
-    pid_t started_pid; /* process whose start counts as the command's, 0: this one */
+    pid_t started_pid;      /* process whose start counts as the command's, 0: this one */
+    struct ls_trace *trace; /* where this replica writes what it does; borrowed */
     void *state;
     void (*phase)(void *state, uint64_t step, enum ls_phase phase);
     void (*report)(void *state, const struct ls_step_report *report);
@@ -48,6 +49,7 @@ struct ls_replica {
     struct ls_group *group; /* owned */
     int rank, world;
     struct ls_replica_hooks hooks;
+    struct ls_tracing tracing;
     struct ls_state *state;
     struct ls_step_programs programs;
     struct ls_schedule *schedules[2][2]; /* [mode TRAIN, EVALUATE][whole batch, short last batch or NULL] */

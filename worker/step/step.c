@@ -46,7 +46,10 @@ static enum ls_status load(struct ls_replica *replica, const struct ls_batch_pla
 }
 
 struct ready {
-    struct ls_exchange *exchange;
+    struct ls_exchange *exchange; /* NULL: nothing is started, the call is only watched */
+    int loss;                     /* the reduce with which the forward pass ends */
+    uint64_t loss_ns;             /* when it was there; 0: not yet, or not traced */
+    const struct ls_tracing *tracing;
     enum ls_status status;
     struct ls_error *err;
 };
@@ -55,7 +58,9 @@ static void on_partial(void *state, int reduce)
 {
     struct ready *ready = state;
 
-    if (ready->status == LS_OK)
+    if (reduce == ready->loss)
+        ready->loss_ns = ls_tracing_now(ready->tracing);
+    if (ready->status == LS_OK && ready->exchange != NULL)
         ready->status = ls_exchange_ready(ready->exchange, reduce, ready->err);
 }
 
@@ -70,13 +75,39 @@ static void bind_outputs(struct ls_replica *replica, const struct ls_step_progra
     }
 }
 
+static int loss_reduce(const struct ls_step_program *program)
+{
+    return program->loss_output >= 0 ? ls_program_output_at(program->program, program->loss_output)->reduce : -1;
+}
+
+/* A segment of a call: forward up to the loss, backward behind it. */
+static void trace_call(const struct ls_replica *replica, const struct ls_scheduled_call *call, int segment,
+                       uint64_t began, uint64_t loss_ns)
+{
+    struct ls_trace *ring = replica->tracing.ring;
+    int loss = loss_reduce(call->program);
+    int loss_segment = loss >= 0 ? ls_program_reduce_at(call->program->program, loss)->segment : segment + 1;
+    uint64_t now = ls_tracing_now(&replica->tracing), split;
+
+    if (ring == NULL)
+        return;
+    split = segment < loss_segment ? now : segment > loss_segment ? began : loss_ns > 0 ? loss_ns : now;
+    if (split > began)
+        ls_trace_add(ring, LS_TRACE_FORWARD, began, split, replica->progress.step)->number = call->leaf;
+    if (now > split)
+        ls_trace_add(ring, LS_TRACE_BACKWARD, split, now, replica->progress.step)->number = call->leaf;
+}
+
 static enum ls_status run_call(struct ls_replica *replica, const struct ls_scheduled_call *call, int segment,
                                const float *loss_seed, const struct ls_step_info *info, struct ls_error *err)
 {
     size_t feature = ls_trainer_feature_bytes(replica->trainer->train);
     size_t label = ls_trainer_label_bytes(replica->trainer->train);
     struct ls_exchange *exchange = replica->exchange[call->program->mode];
-    struct ready ready = {.exchange = exchange, .status = LS_OK, .err = err};
+    struct ready ready = {.exchange = call->final ? exchange : NULL,
+                          .loss = loss_reduce(call->program),
+                          .tracing = &replica->tracing,
+                          .err = err};
     const void *inputs[3] = {replica->features + (size_t)call->first_sample * feature,
                              replica->labels + (size_t)call->first_sample * label, loss_seed};
     struct ls_program_buffers buffers = {.inputs = inputs,
@@ -87,8 +118,9 @@ static enum ls_status run_call(struct ls_replica *replica, const struct ls_sched
                                          .arena = replica->arenas[call->arena],
                                          .shards = &call->shards,
                                          .step = info,
-                                         .on_partial = call->final ? on_partial : NULL,
+                                         .on_partial = call->final || replica->tracing.ring != NULL ? on_partial : NULL,
                                          .on_partial_state = &ready};
+    uint64_t began = ls_tracing_now(&replica->tracing);
     enum ls_status status;
 
     bind_outputs(replica, call->program);
@@ -97,6 +129,7 @@ static enum ls_status run_call(struct ls_replica *replica, const struct ls_sched
         return status;
     for (int m = 1; m <= call->merges; m++)
         ls_exchange_merge(exchange, call->leaf, call->depth - m, segment);
+    trace_call(replica, call, segment, began, ready.loss_ns);
     return ready.status;
 }
 
@@ -115,6 +148,17 @@ static enum ls_status run_segments(struct ls_replica *replica, const struct ls_s
     return status;
 }
 
+/* Forward and backward alternate with reductions there: one event, of the kind that the mode is for. */
+static enum ls_status run_eagerly(struct ls_replica *replica, const struct ls_schedule *schedule, float loss_seed,
+                                  const struct ls_step_info *info, struct ls_error *err)
+{
+    uint64_t began = ls_tracing_now(&replica->tracing);
+    enum ls_status status = ls_replica_run_eagerly(replica, schedule, loss_seed, info, err);
+
+    (void)ls_tracing_add(&replica->tracing, LS_TRACE_EAGER, began, info->step);
+    return status;
+}
+
 enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode mode, uint64_t epoch,
                                    int64_t step_in_epoch, const struct ls_schedule **schedule, struct ls_error *err)
 {
@@ -123,20 +167,22 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
     struct ls_step_info info = {
         .seed = replica->trainer->job->seed, .step = replica->progress.step, .training = mode == LS_STEP_TRAIN};
     float loss_seed = 1.0f / (float)(chosen->batch_samples * ls_train_loss_values(&replica->trainer->spec));
+    uint64_t began = ls_tracing_now(&replica->tracing);
     enum ls_status status;
 
     ls_replica_tell_phase(replica, LS_PHASE_LOADING);
     status = load(replica, &(struct ls_batch_place){chosen, mode == LS_STEP_TRAIN ? epoch : 0, first}, err);
     if (status != LS_OK)
         return status;
+    (void)ls_tracing_add(&replica->tracing, LS_TRACE_LOADING, began, replica->progress.step);
     ls_replica_tell_phase(replica, LS_PHASE_COMPUTING);
     for (int i = 0; i < replica->state->variable_count; i++)
         replica->variables[i] = ls_state_data(replica->state, i);
-    ls_exchange_begin(replica->exchange[mode], &chosen->plan.layout);
+    ls_exchange_begin(replica->exchange[mode], &chosen->plan.layout, replica->progress.step);
     if (replica->compress != NULL && mode == LS_STEP_TRAIN)
         ls_compress_begin(replica->compress, replica->progress.step);
     *schedule = chosen;
     if (replica->trainer->job->eager)
-        return ls_replica_run_eagerly(replica, chosen, loss_seed, &info, err);
+        return run_eagerly(replica, chosen, loss_seed, &info, err);
     return run_segments(replica, chosen, &loss_seed, &info, err);
 }

@@ -33,7 +33,7 @@ void ls_replica_commit(struct ls_replica *replica, const struct ls_schedule *sch
     const struct ls_step_program *program = schedule->calls[0].program;
     const void *const *reduced = ls_exchange_reduced(replica->exchange[LS_STEP_TRAIN]);
     struct ls_state *state = replica->state;
-    uint64_t fingerprint = 0;
+    uint64_t fingerprint = 0, began = ls_tracing_now(&replica->tracing);
 
     if (replica->compress != NULL && replica->world == 1)
         ls_compress_alone(replica->compress, reduced);
@@ -57,5 +57,6 @@ void ls_replica_commit(struct ls_replica *replica, const struct ls_schedule *sch
     if (replica->compress != NULL)
         ls_compress_commit(replica->compress);
     replica->fingerprint = fingerprint;
+    (void)ls_tracing_add(&replica->tracing, LS_TRACE_COMMIT, began, replica->progress.step);
     replica->progress.step++;
 }

@@ -125,7 +125,10 @@ static enum ls_status exchange_votes(struct ls_replica *replica, struct ls_error
                                    .dtype = LS_U8,
                                    .src = replica->votes,
                                    .dst = replica->votes + vote_bytes(replica),
-                                   .counts = counts};
+                                   .counts = counts,
+                                   .label = LS_LABEL_VOTE};
+    uint64_t began = ls_tracing_now(&replica->tracing);
+    struct ls_trace_event *event;
     enum ls_status status;
     int usual;
 
@@ -134,6 +137,9 @@ static enum ls_status exchange_votes(struct ls_replica *replica, struct ls_error
     status = ls_group_run(replica->group, &gather, err);
     if (status != LS_OK)
         return status;
+    event = ls_tracing_add(&replica->tracing, LS_TRACE_VOTE, began, replica->progress.step);
+    if (event != NULL)
+        event->peer = ls_group_missing(replica->group);
     usual = most_shared(replica);
     for (int r = 0; r < replica->world; r++) {
         if (!same(vote_of(replica, r), vote_of(replica, usual)))
