@@ -61,10 +61,12 @@ static enum ls_status check_reduce_sum(const struct lsi_rule_call *call, struct 
     return LS_OK;
 }
 
-/* ROW_BROADCAST and SCATTER_ROWS: (n..) -> (n.., count). */
+/* ROW_BROADCAST and SCATTER_ROWS: (n..) -> (n.., count). The gradient of a sum of nothing is nothing; but a place cannot be
+ * one of none. */
 static enum ls_status check_widen(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
     const struct ls_value_info *x = lsi_in(call, 0);
+    int least = call->op == LS_OP_ROW_BROADCAST ? 0 : 1;
     enum ls_status status = lsi_rule_float(call, 0, err);
 
     if (status == LS_OK && call->op == LS_OP_SCATTER_ROWS)
@@ -73,9 +75,9 @@ static enum ls_status check_widen(const struct lsi_rule_call *call, struct lsi_r
         status = lsi_rule_same(call, 0, 1, err);
     if (status != LS_OK)
         return status;
-    if (x->shape.rank >= LS_MAX_RANK || call->attrs->rows.count < 1)
-        return lsi_rule_fail(call, err, "at most %d dimensions and a count of at least 1 are possible",
-                             LS_MAX_RANK - 1);
+    if (x->shape.rank >= LS_MAX_RANK || call->attrs->rows.count < least)
+        return lsi_rule_fail(call, err, "at most %d dimensions and a count of at least %d are possible",
+                             LS_MAX_RANK - 1, least);
     lsi_rule_like(call, 0, out);
     out->info.shape.dim[out->info.shape.rank++] = call->attrs->rows.count;
     return LS_OK;

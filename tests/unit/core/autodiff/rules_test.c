@@ -65,6 +65,15 @@ Test(rules, unary)
     CHECK(LS_OP_ROW_BROADCAST, 1, ATTRS(.rows = {.count = 4}), WHOLE(-2, 2, 3));
 }
 
+/* The gradient of a sum over an axis that holds nothing is an array that holds nothing. */
+Test(rules, sum_of_nothing)
+{
+    CHECK(LS_OP_ROW_REDUCE_SUM, 1, NO_ATTRS, SAMPLE(-2, 2, 1, 3, 0));
+    CHECK(LS_OP_ROW_REDUCE_SUM, 1, NO_ATTRS, WHOLE(-2, 2, 3, 0));
+    CHECK(LS_OP_ROW_BROADCAST, 1, ATTRS(.rows = {.count = 0}), SAMPLE(-2, 2, 1, 3));
+    CHECK(LS_OP_ROW_BROADCAST, 1, ATTRS(.rows = {.count = 0}), WHOLE(-2, 2, 3));
+}
+
 /* Each op of two operands: of one shape, with a replicated suffix or scalar, and both replicated. */
 Test(rules, binary)
 {
