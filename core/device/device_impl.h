@@ -5,6 +5,9 @@
 
 #include "core/device/device.h"
 
+/* Terms of one block of a sum, and positions of one block of a batch reduction (docs/numerics.md): part of the result. */
+#define LSI_BLOCK 256
+
 /* Cuts [0, count) into at most `threads` runs of multiples of `grain` and calls fn for each, on the device's
  * threads; returns when all are done. fn must write disjoint memory; the cut must not change any bit. */
 typedef void (*lsi_range_fn)(void *state, int64_t begin, int64_t end, int thread);

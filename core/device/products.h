@@ -8,8 +8,6 @@
 
 #include "core/device/device_impl.h"
 
-#define LSI_BLOCK 256 /* terms of a block of a sum (docs/numerics.md) */
-
 /* y (rows, columns) = act(x (rows, depth) w + bias) */
 struct lsi_dense {
     const float *x, *w, *bias; /* bias: NULL where there is none */

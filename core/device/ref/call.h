@@ -5,9 +5,6 @@
 
 #include "core/device/device_impl.h"
 
-/* Positions that one block of a batch reduction sums at most (docs/numerics.md). */
-#define LSI_BATCH_BLOCK 256
-
 /* "device <op>: does not take <dtype>": LS_EUNSUPPORTED. */
 enum ls_status lsi_call_unsupported(const struct ls_op_call *call, struct ls_error *err);
 /* LS_EINVAL for a label outside 0 .. classes - 1; row is its index in the call. */
@@ -98,12 +95,12 @@ static inline int64_t lsi_batch_block_end(int64_t row, int64_t end, int64_t posi
 {
     int64_t stop;
 
-    if (positions <= LSI_BATCH_BLOCK) {
-        stop = row + LSI_BATCH_BLOCK / positions * positions;
+    if (positions <= LSI_BLOCK) {
+        stop = row + LSI_BLOCK / positions * positions;
     } else {
         int64_t sample_end = (row / positions + 1) * positions;
 
-        stop = row + LSI_BATCH_BLOCK < sample_end ? row + LSI_BATCH_BLOCK : sample_end;
+        stop = row + LSI_BLOCK < sample_end ? row + LSI_BLOCK : sample_end;
     }
     return stop < end ? stop : end;
 }

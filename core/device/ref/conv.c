@@ -7,8 +7,7 @@
 #include "core/device/ref/call.h"
 #include "core/device/ref/real.h"
 
-#define BLOCK 256 /* terms of one block of a sum */
-#define LANES 32  /* channels carried at once */
+#define LANES 32 /* channels carried at once */
 
 void lsi_ref_pool(struct lsi_kernel *table);
 

@@ -5,8 +5,6 @@
 #include "core/device/ref/call.h"
 #include "core/device/ref/real.h"
 
-#define BLOCK 256 /* terms of one block of a sum */
-
 void lsi_ref_pool(struct lsi_kernel *table);
 
 struct pool {

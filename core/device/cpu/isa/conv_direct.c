@@ -20,7 +20,7 @@ struct plan {
 /* What a thread keeps. slot_row[i] is the source row (over all samples) that slot i holds, -1: none. */
 struct rows {
     float ring[CONV_RING_BYTES / sizeof(float)];
-    struct conv_run runs[CONV_GROUP][CONV_BLOCK];
+    struct conv_run runs[CONV_GROUP][LSI_BLOCK];
     int run_count[CONV_GROUP];
     int64_t slot_row[CONV_RING_BYTES / sizeof(float) / MIN_ROW];
 };
@@ -142,8 +142,8 @@ static void multiply_row(const struct plan *plan, struct conv_tile *t, struct co
 static void run_group(const struct plan *plan, struct rows *rows, struct conv_place place, int64_t count)
 {
     const struct conv_product *p = plan->p;
-    for (int64_t k = 0; k < p->grid.terms; k += CONV_BLOCK) {
-        int64_t end = smaller(k + CONV_BLOCK, p->grid.terms);
+    for (int64_t k = 0; k < p->grid.terms; k += LSI_BLOCK) {
+        int64_t end = smaller(k + LSI_BLOCK, p->grid.terms);
         struct conv_tile t = {.first = k == 0, .last = end == p->grid.terms, .relu = p->relu};
         for (int64_t i = 0; i < count; i++) {
             struct conv_place row = {.sample = place.sample, .y = place.y + i};

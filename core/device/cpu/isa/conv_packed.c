@@ -12,7 +12,7 @@
 /* One tile of positions. */
 struct __attribute__((aligned(64))) tile {
     float a[CONV_ROWS * CONV_PITCH];
-    struct conv_run runs[CONV_BLOCK];
+    struct conv_run runs[LSI_BLOCK];
     struct conv_site sites[CONV_ROWS];
     float *rows[CONV_ROWS]; /* of the result */
     int run_count, row_count;
@@ -46,7 +46,7 @@ static void place_tile(const struct conv_product *p, struct tile *tile, struct c
 /* All columns of a group's tiles, one block of terms. */
 static void multiply_block(const struct conv_product *p, const struct tile *tiles, int count, int64_t begin)
 {
-    struct conv_tile t = {.first = begin == 0, .last = begin + CONV_BLOCK >= p->grid.terms, .relu = p->relu};
+    struct conv_tile t = {.first = begin == 0, .last = begin + LSI_BLOCK >= p->grid.terms, .relu = p->relu};
     for (int64_t c = 0; c < p->columns; c += CONV_COLUMNS) {
         t.b = p->packed + c * p->grid.terms;
         t.columns = (int)conv_tile_columns(p->columns, c);
@@ -76,8 +76,8 @@ static void run_tiles(void *state, int64_t begin, int64_t end, int thread)
         for (int i = 0; i < count; i++) {
             place_tile(p, &tiles[i], &place, positions - (first + i) * tile_rows(p));
         }
-        for (int64_t k = 0; k < p->grid.terms; k += CONV_BLOCK) {
-            int64_t stop = k + CONV_BLOCK < p->grid.terms ? k + CONV_BLOCK : p->grid.terms;
+        for (int64_t k = 0; k < p->grid.terms; k += LSI_BLOCK) {
+            int64_t stop = k + LSI_BLOCK < p->grid.terms ? k + LSI_BLOCK : p->grid.terms;
             for (int i = 0; i < count; i++) {
                 tiles[i].run_count =
                     LSI_ISA_NAME(lsi_conv_pack_sites)(&p->grid, tiles[i].sites, k, stop, tiles[i].a, tiles[i].runs);

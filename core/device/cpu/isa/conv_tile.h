@@ -10,7 +10,6 @@
 #include "core/device/cpu/isa/vec.h"
 #include "core/device/cpu/isa/isa.h"
 
-#define CONV_BLOCK 256 /* terms of one block of a sum */
 #define CONV_COLUMNS (2 * VEC_LANES)
 #if defined(LS_ISA_avx512)
 #define CONV_ROWS 14 /* 28 accumulators, 2 columns, 1 broadcast of 32 registers */
@@ -18,7 +17,7 @@
 #define CONV_ROWS 6 /* 12 accumulators, 2 columns, 1 broadcast of 16 registers */
 #endif
 /* Floats from row to row of a packed tile whose terms lie side by side: an odd number of cache lines. */
-#define CONV_PITCH (CONV_BLOCK + 16)
+#define CONV_PITCH (LSI_BLOCK + 16)
 
 /* A run of terms that are not skipped: where they begin among the terms of b, and in the broadcast operand. */
 struct conv_run {

@@ -20,10 +20,10 @@ struct conv_wgrad {
 };
 
 struct __attribute__((aligned(64))) conv_scratch {
-    float patches[CONV_BLOCK * CONV_CHUNK_PITCH]; /* [position][row] */
-    float dy[CONV_BLOCK * CONV_CHUNK_COLUMNS];    /* by tiles of columns: [position][column] */
-    struct conv_run runs[CONV_BLOCK];
-    unsigned char inside[CONV_BLOCK]; /* exact only: whether the tap is not padding there */
+    float patches[LSI_BLOCK * CONV_CHUNK_PITCH]; /* [position][row] */
+    float dy[LSI_BLOCK * CONV_CHUNK_COLUMNS];    /* by tiles of columns: [position][column] */
+    struct conv_run runs[LSI_BLOCK];
+    unsigned char inside[LSI_BLOCK]; /* exact only: whether the tap is not padding there */
 };
 
 /* A part of dw: rows [k0, k1), columns [c0, c1). */

@@ -34,7 +34,7 @@ static void pack_dy(const struct conv_part *p, const struct block *b)
 {
     int64_t positions = b->end - b->begin;
     for (int64_t c = p->c0; c < p->c1; c += CONV_COLUMNS) {
-        float *to = p->scratch->dy + (c - p->c0) * CONV_BLOCK;
+        float *to = p->scratch->dy + (c - p->c0) * LSI_BLOCK;
         int64_t count = conv_tile_columns(p->c1, c);
         int64_t width = conv_tile_width(p->c1, c);
         for (int64_t i = 0; i < positions; i++, to += width) {
@@ -63,7 +63,7 @@ static void multiply(const struct conv_part *p, const struct block *b, int64_t k
     for (int64_t c = p->c0; c < p->c1; c += CONV_COLUMNS) {
         bool direct = takes_dy(p, b);
         t.columns = (int)conv_tile_columns(p->c1, c);
-        t.b = direct ? b->dy + b->begin * p->g->columns + c : p->scratch->dy + (c - p->c0) * CONV_BLOCK;
+        t.b = direct ? b->dy + b->begin * p->g->columns + c : p->scratch->dy + (c - p->c0) * LSI_BLOCK;
         t.b_step = direct ? p->g->columns : conv_tile_width(p->c1, c);
         for (int64_t s = 0; s < strips; s++) {
             t.a_offset = (k1 - k0) * s / strips;
@@ -156,8 +156,8 @@ void LSI_ISA_NAME(lsi_conv_add_pair)(const struct conv_part *part, int in, int64
     if (positions == 0) {
         return;
     }
-    int64_t samples = positions <= CONV_BLOCK ? CONV_BLOCK / positions : 1;
-    int64_t longest = positions <= CONV_BLOCK ? samples * positions : CONV_BLOCK;
+    int64_t samples = positions <= LSI_BLOCK ? LSI_BLOCK / positions : 1;
+    int64_t longest = positions <= LSI_BLOCK ? samples * positions : LSI_BLOCK;
     bool direct = !part->exact && columns_inside(&grid);
     for (int64_t n = begin; n < end; n += samples) {
         int64_t last = (n + samples < end ? n + samples : end) * positions;

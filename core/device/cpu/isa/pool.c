@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define BLOCK 256 /* terms of one block of a sum */
-
 struct pool {
     const struct ls_pool2d_attrs *attrs;
     int64_t h, w, c, oh, ow;
@@ -200,7 +198,7 @@ static void average_samples(void *state, int64_t begin, int64_t end, int thread)
             vec sum = vec_set(0.0f);
             vec block = vec_set(0.0f);
             for (int64_t p = 0; p < a->positions; p++) {
-                if (p > 0 && p % BLOCK == 0) {
+                if (p > 0 && p % LSI_BLOCK == 0) {
                     sum = vec_add(sum, block);
                     block = vec_set(0.0f);
                 }
