@@ -58,6 +58,20 @@ def carrier_and_execution(folder, job, out):
             ls.same(ls.train(job, os.path.join(folder, f"other{number}-{place}"), *compressed(method, *words)), expected)
 
 
+def used_again():
+    """Sums that batch normalisation uses within the step are not compressed; what is shared by two calls is, once."""
+    with ls.Folder() as folder:
+        job = os.path.join(ls.MNIST, "tied.yaml")
+        for number, method in enumerate(METHODS):
+            words = compressed(method, "--max-steps", "8")
+            expected = ls.train(job, os.path.join(folder, f"a{number}"), *words, "--workers", "3")
+            ls.same(ls.train(job, os.path.join(folder, f"b{number}"), *words, "--workers", "1", "--replicas", "3"), expected)
+            told = json.loads(ls.run([ls.BINARY, "inspect", os.path.join(folder, f"a{number}"), "--json"])[1])
+            paths = [t["path"] for t in told["tensors"] if t["path"].startswith("compression/residual/0/")]
+            if any("norm" in p for p in paths) or len([p for p in paths if "shared/kernel" in p]) != 1:
+                raise ls.Failed(f"{method} compresses {paths}")
+
+
 @with_job
 def another_world(folder, job, out):
     """It goes on with more and fewer workers, and alone."""
@@ -123,7 +137,8 @@ def mnist():
     return ", ".join(reached)
 
 
-CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, another_world, refused, off, what_is_told, mnist)]
+CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, used_again, another_world, refused, off,
+                                   what_is_told, mnist)]
 
 if __name__ == "__main__":
     ls.run_cases(CASES, sys.argv[1:])

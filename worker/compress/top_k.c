@@ -21,7 +21,7 @@ static void measure(const struct ls_compress *c, struct lsi_compress_item *item)
     item->kept = (int64_t)ceil(c->options.ratio * (double)item->count);
     if (item->kept < 1)
         item->kept = 1;
-    item->whole = item->count < SMALLEST || 2 * item->kept >= item->count;
+    item->whole = item->count < SMALLEST || 2 * item->kept >= item->count || item->count > UINT32_MAX;
     if (item->whole)
         item->kept = item->count;
     item->bytes[LSI_GIVEN] = (size_t)item->kept * sizeof(float) * (item->whole ? 1 : 2);
