@@ -13,6 +13,13 @@ typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t cou
  * lsi_reduce.divisor divides it at the end. */
 lsi_combine lsi_combine_get(enum ls_dtype dtype, enum ls_reduction reduction);
 
+/* The same operation on `bytes` (whole blocks of 256) of a and b into several results at once, `at` bytes behind where
+ * each begins, past the cache; each of those places begins a cache line. */
+typedef void (*lsi_spread)(void *const *outs, int out_count, size_t at, const void *a, const void *b, size_t bytes);
+
+/* NULL where this processor has none. */
+lsi_spread lsi_spread_get(enum ls_dtype dtype, enum ls_reduction reduction);
+
 struct lsi_reduce {
     lsi_combine combine;
     size_t element_bytes;
@@ -20,7 +27,8 @@ struct lsi_reduce {
     const void *const *inputs; /* where the elements of each input begin */
     void *const *outs;         /* the result goes to each of them; none overlaps another or an input */
     int out_count;
-    bool stream; /* past the cache: for results that nobody reads soon */
+    bool stream;       /* past the cache: for results that nobody reads soon */
+    lsi_spread spread; /* with stream: of the same operation, or NULL */
     /* Above 1: the result is divided by it, one operation more. dtype is needed then. */
     int divisor;
     enum ls_dtype dtype;

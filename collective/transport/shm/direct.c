@@ -76,6 +76,7 @@ static enum ls_status sum_piece(struct shm *shm, const struct ls_request *reques
         return ls_error_set(err, LS_EPEER, "a member of the group gave an offset outside its shared memory");
     struct lsi_reduce sum = {
         .combine = lsi_combine_get(op->dtype, op->reduction),
+        .spread = lsi_spread_get(op->dtype, op->reduction),
         .element_bytes = request->element_bytes,
         .steps = &request->tree->all,
         .inputs = shm->inputs,

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables of the element-wise kernels, one for each instruction set (collective/isa); all give the same bits. */
+#ifndef LOCKSTEP_COLLECTIVE_KERNELS_H
+#define LOCKSTEP_COLLECTIVE_KERNELS_H
+
+#include "collective/reduce.h"
+
+#include <stddef.h>
+
+/* Bytes that a spread works in. */
+#define LSI_BLOCK_BYTES ((size_t)256)
+/* A column beside those of enum ls_reduction: the division of a mean. */
+#define LSI_DIVIDE 4
+#define LSI_OPERATIONS 5
+#define LSI_REDUCED_DTYPES (LS_F16 + 1)
+
+struct lsi_kernels {
+    lsi_combine combine[LSI_REDUCED_DTYPES][LSI_OPERATIONS];
+    lsi_spread spread[LSI_REDUCED_DTYPES][LSI_OPERATIONS]; /* NULL where the set has none */
+    /* Whole cache lines to a place at the beginning of one, past the cache; NULL where the set has none. */
+    void (*stream)(uint8_t *dst, const uint8_t *src, size_t lines);
+};
+
+extern const struct lsi_kernels lsi_kernels_base;
+#if defined(__x86_64__)
+extern const struct lsi_kernels lsi_kernels_avx2, lsi_kernels_avx512;
+#endif
+/* The best table that this processor can run. */
+const struct lsi_kernels *lsi_kernels_best(void);
+
+#endif

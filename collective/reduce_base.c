@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernels for every processor, and the choice of the best table that this one can run. */
+#include "collective/isa/reduce_table.h"
+
+const struct lsi_kernels *lsi_kernels_best(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2")) {
+        bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+        return wide ? &lsi_kernels_avx512 : &lsi_kernels_avx2;
+    }
+#endif
+    return &lsi_kernels_base;
+}
