@@ -4,11 +4,13 @@
 
 #include "collective/transport/tcp/listen.h"
 #include "core/base/alloc.h"
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/device/known_answer.h"
 #include "core/formats/npz.h"
 #include "worker/session/session.h"
+#include "worker/slow.h"
 #include "worker/step/replica.h"
 
 #include <pthread.h>
@@ -75,6 +77,48 @@ static void on_abort(void *state, const char *reason)
     give_up(state, LS_EPEER, reason);
 }
 
+static enum ls_wait_kind kind_of(uint32_t label)
+{
+    if (label >= LS_LABEL_BUCKET)
+        return LS_WAIT_BUCKET;
+    return label == LS_LABEL_VOTE ? LS_WAIT_VOTE : label == LS_LABEL_MOMENTS ? LS_WAIT_MOMENTS : LS_WAIT_OTHER;
+}
+
+static bool is_own(const struct worker *w, int rank)
+{
+    return rank >= w->assignment.first_rank && rank < w->assignment.first_rank + w->replica_count;
+}
+
+/* The replica that waits longest, and rather one that waits for another worker. */
+static void on_beat(void *state, struct ls_wait_report *wait)
+{
+    struct worker *w = state;
+    uint64_t now = ls_clock_now_ns(), longest = 0;
+    bool outside = false;
+
+    (void)pthread_mutex_lock(&w->mutex);
+    for (int i = 0; i < w->replica_count; i++) {
+        struct ls_group_wait seen;
+        uint64_t waited;
+        bool other;
+
+        if (w->runners[i].group == NULL || !ls_group_waiting(w->runners[i].group, &seen) || seen.since_ns > now)
+            continue;
+        waited = now - seen.since_ns;
+        other = !is_own(w, seen.rank);
+        if (outside > other || (outside == other && waited < longest))
+            continue;
+        outside = other;
+        longest = waited;
+        *wait = (struct ls_wait_report){.kind = kind_of(seen.label),
+                                        .rank = w->assignment.first_rank + i,
+                                        .for_rank = seen.rank,
+                                        .number = seen.label >= LS_LABEL_BUCKET ? seen.label - LS_LABEL_BUCKET : 0,
+                                        .waited_ms = (uint32_t)(waited / 1000000)};
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+}
+
 static void on_phase(void *state, uint64_t step, enum ls_phase phase)
 {
     struct runner *r = state;
@@ -84,6 +128,8 @@ static void on_phase(void *state, uint64_t step, enum ls_phase phase)
         atomic_store(&r->replica->stop, true);
     if (r->index == 0)
         ls_session_set_phase(r->worker->session, step, phase);
+    if (phase == LS_PHASE_COMPUTING)
+        ls_slow_down(r->worker->assignment.first_rank + r->index, step);
 }
 
 static void on_report(void *state, const struct ls_step_report *report)
@@ -260,6 +306,7 @@ static enum ls_status join(struct worker *w, struct ls_error *err)
     if (status == LS_OK) {
         atomic_store(&assigned, true);
         ls_session_on_abort(w->session, on_abort, w);
+        ls_session_on_beat(w->session, on_beat, w);
     }
     return status;
 }

@@ -21,6 +21,8 @@
 #define LS_MACHINE_CHILD_GRACE_MS 250    /* how long a closed connection waits for the child's exit status */
 #define LS_MACHINE_SYMPTOM_GRACE_MS 1500 /* how long a worker's "my peer is gone" waits for the peer's own fate */
 #define LS_MACHINE_LEDGER_MS 200         /* committed steps are told to the journal in ranges, this often */
+#define LS_MACHINE_STALL_MS 2000         /* a wait of this length is said, with whom it is for */
+#define LS_MACHINE_STALL_AGAIN_MS 30000  /* of one worker not sooner than this after the last time */
 #define LS_MACHINE_NEVER INT64_MAX
 
 enum ls_machine_state { LS_JOINING, LS_RUNNING, LS_STOPPING, LS_ENDED, LS_FAILED };

@@ -31,7 +31,10 @@ struct lsi_worker {
     int64_t suspect_ms; /* since when it is one */
     uint64_t step;
     enum ls_phase phase;
-    char *summary; /* text of an orderly finish */
+    struct ls_wait_report wait; /* of its newest heartbeat */
+    int64_t stall_ms;           /* when it was last said that others wait for this one; 0: never */
+    bool stalls;                /* that was said, and they still wait */
+    char *summary;              /* text of an orderly finish */
 };
 
 struct ls_machine {
@@ -97,6 +100,8 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
 void lsi_end_if_done(struct ls_machine *machine);
 /* Everyone is there: deals indices and ranks and starts the next generation. */
 void lsi_assign(struct ls_machine *machine, int64_t now_ms);
+/* A heartbeat came: says who keeps others waiting, once for each time. */
+void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms);
 /* Tells the journal the committed range. */
 void lsi_ledger_flush(struct ls_machine *machine);
 

@@ -14,4 +14,6 @@ void lsi_on_heartbeat(struct ls_machine *machine, const struct ls_event *event, 
         return; /* life is life, but an older generation's step says nothing about this one */
     worker->step = event->heartbeat.step;
     worker->phase = event->heartbeat.phase;
+    worker->wait = event->heartbeat.wait;
+    lsi_look_at_waits(machine, now_ms);
 }

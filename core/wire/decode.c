@@ -215,6 +215,17 @@ static enum ls_status decode_heartbeat(const void *pb_any, struct ls_wire_heartb
         return wrong(err, "HEARTBEAT", "phase");
     heartbeat->step = pb->step;
     heartbeat->phase = (enum ls_phase)pb->phase;
+    heartbeat->wait = (struct ls_wait_report){.kind = LS_WAIT_NONE};
+    if (pb->wait == LS_WAIT_NONE)
+        return LS_OK;
+    if (pb->rank >= LS_WIRE_MAX_MEMBERS || pb->for_rank > LS_WIRE_MAX_MEMBERS)
+        return wrong(err, "HEARTBEAT", pb->rank >= LS_WIRE_MAX_MEMBERS ? "rank" : "for_rank");
+    /* A newer side may wait for things that this one has no word for. */
+    heartbeat->wait.kind = pb->wait < LS_WAIT_OTHER ? (enum ls_wait_kind)pb->wait : LS_WAIT_OTHER;
+    heartbeat->wait.rank = (int)pb->rank;
+    heartbeat->wait.for_rank = (int)pb->for_rank - 1;
+    heartbeat->wait.number = pb->number;
+    heartbeat->wait.waited_ms = pb->waited_ms;
     return LS_OK;
 }
 

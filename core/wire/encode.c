@@ -143,6 +143,13 @@ static enum ls_status encode_heartbeat(const struct ls_wire_heartbeat *heartbeat
 
     pb.step = heartbeat->step;
     pb.phase = (uint32_t)heartbeat->phase;
+    pb.wait = (uint32_t)heartbeat->wait.kind;
+    if (heartbeat->wait.kind != LS_WAIT_NONE) {
+        pb.rank = (uint32_t)heartbeat->wait.rank;
+        pb.for_rank = (uint32_t)(heartbeat->wait.for_rank + 1);
+        pb.number = heartbeat->wait.number;
+        pb.waited_ms = heartbeat->wait.waited_ms;
+    }
     return pack(&pb.base, out);
 }
 

@@ -134,6 +134,7 @@ struct ls_wire_order_message {
 struct ls_wire_heartbeat {
     uint64_t step;
     enum ls_phase phase;
+    struct ls_wait_report wait;
 };
 
 struct ls_wire_report {

@@ -184,6 +184,14 @@ void ls_session_on_abort(struct ls_session *session, void (*on_abort)(void *stat
     ls_loop_wake(session->loop); /* the abort may have come before */
 }
 
+void ls_session_on_beat(struct ls_session *session, void (*look)(void *state, struct ls_wait_report *wait), void *state)
+{
+    (void)pthread_mutex_lock(&session->abort_lock);
+    session->look = look;
+    session->look_state = state;
+    (void)pthread_mutex_unlock(&session->abort_lock);
+}
+
 enum ls_order_kind ls_session_order(struct ls_session *session, char *reason)
 {
     enum ls_order_kind order;

@@ -67,6 +67,8 @@ struct ls_session {
     void (*on_abort)(void *state, const char *reason);
     void *abort_state;
     bool abort_told;
+    void (*look)(void *state, struct ls_wait_report *wait);
+    void *look_state;
     /* --- the thread's --- */
     pthread_t thread;
     struct ls_session_options options;

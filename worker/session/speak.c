@@ -51,6 +51,10 @@ void lsi_speak_on_beat(void *state)
     message.heartbeat.phase = session->phase;
     session->phase_armed = false;
     (void)pthread_mutex_unlock(&session->lock);
+    (void)pthread_mutex_lock(&session->abort_lock);
+    if (session->look != NULL)
+        session->look(session->look_state, &message.heartbeat.wait);
+    (void)pthread_mutex_unlock(&session->abort_lock);
     session->beat_ms = now;
     ls_timer_start(session->beat, (uint64_t)session->heartbeat_ms);
     lsi_speak(session, &message);

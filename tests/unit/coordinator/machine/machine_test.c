@@ -605,3 +605,80 @@ Test(machine, ends_when_the_shell_is_broken)
     cr_expect_eq(count(LS_ACTION_ORDER), 1);
     end();
 }
+
+/* A heartbeat of a worker with one replica, which waits in bucket 2 for a rank; ms 0: it does not wait. */
+static void beat_waiting(uint64_t worker, int rank, uint32_t ms)
+{
+    struct ls_event event = {
+        .kind = LS_EVENT_HEARTBEAT, .worker = worker, .generation = ls_machine_generation(machine)};
+
+    event.heartbeat.step = 812;
+    event.heartbeat.phase = ms > 0 ? LS_PHASE_REDUCING : LS_PHASE_COMPUTING;
+    if (ms > 0)
+        event.heartbeat.wait = (struct ls_wait_report){
+            .kind = LS_WAIT_BUCKET, .rank = (int)worker - 1, .for_rank = rank, .number = 2, .waited_ms = ms};
+    give(&event);
+}
+
+/* A wait of two seconds is said once: who waits for whom, in what, and what that one does. Not before. */
+Test(machine, says_who_keeps_others_waiting)
+{
+    start(2);
+    beat_waiting(2, -1, 0);
+    beat_waiting(1, 1, 1999);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    beat_waiting(1, 1, 2100);
+    cr_assert_not_null(nth(LS_ACTION_LOG, 0));
+    cr_expect_str_eq(
+        nth(LS_ACTION_LOG, 0)->text,
+        "rank 0 (worker 0 on node) waited 2.1 s in bucket 2 of step 812 for rank 1 (worker 1 on node), which "
+        "is computing step 812");
+    beat_waiting(1, 1, 2350);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    end();
+}
+
+/* The one at the end of the chain is named, once for all that wait. */
+Test(machine, follows_waits_to_their_end)
+{
+    start(4);
+    beat_waiting(4, -1, 0);
+    beat_waiting(3, 3, 1900);
+    beat_waiting(2, 2, 1950);
+    beat_waiting(1, 1, 2000);
+    cr_assert_eq(count(LS_ACTION_LOG), 1);
+    cr_expect_str_eq(
+        nth(LS_ACTION_LOG, 0)->text,
+        "rank 0 (worker 0 on node) waited 2.0 s in bucket 2 of step 812 through rank 1 for rank 3 (worker 3 on "
+        "node), which is computing step 812");
+    beat_waiting(2, 2, 2200);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    end();
+}
+
+/* A circle has no end, and whoever is not known is not named: neither is a way to loop or to fall. */
+Test(machine, stands_waits_without_an_end)
+{
+    start(2);
+    beat_waiting(2, 0, 2500);
+    beat_waiting(1, 1, 2500);
+    beat_waiting(1, -1, 2500);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    beat_waiting(1, 200, 2500);
+    cr_expect_null(nth(LS_ACTION_LOG, 0));
+    end();
+}
+
+/* The next stall of the same worker is said again, half a minute later at the soonest. */
+Test(machine, says_the_next_stall_after_a_while)
+{
+    start(2);
+    for (int round = 0; round < 3; round++) {
+        beat_waiting(2, -1, 0);
+        beat_waiting(1, 1, 2000);
+        cr_expect_eq(count(LS_ACTION_LOG), round != 1, "round %d", round);
+        beat_waiting(1, -1, 0);
+        pass_time(round == 0 ? 20000 : 10000, 1, 2);
+    }
+    end();
+}

@@ -338,3 +338,43 @@ Test(message, limits_every_type)
     cr_expect_eq(ls_message_limit(0), 0);
     cr_expect_eq(ls_message_limit(LS_MESSAGE_END), 0);
 }
+
+/* A heartbeat's wait comes as it went, the longest one within the limit; without one all of it is 0; a wait of a newer
+ * side's kind is one that has no word here, and a rank that no group has is refused. */
+Test(message, tells_a_wait)
+{
+    struct ls_message message = {.type = LS_MESSAGE_HEARTBEAT}, got;
+    struct ls_buf bytes = {0};
+
+    message.heartbeat.step = UINT64_MAX;
+    message.heartbeat.phase = LS_PHASE_REDUCING;
+    message.heartbeat.wait = (struct ls_wait_report){.kind = LS_WAIT_BUCKET,
+                                                     .rank = LS_WIRE_MAX_MEMBERS - 1,
+                                                     .for_rank = LS_WIRE_MAX_MEMBERS - 1,
+                                                     .number = UINT32_MAX,
+                                                     .waited_ms = UINT32_MAX};
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_assert_leq(bytes.length, ls_message_limit(LS_MESSAGE_HEARTBEAT));
+    cr_assert_eq(ls_message_decode(LS_MESSAGE_HEARTBEAT, bytes.data, bytes.length, &got, NULL), LS_OK);
+    cr_expect_eq(memcmp(&got.heartbeat.wait, &message.heartbeat.wait, sizeof got.heartbeat.wait), 0);
+    ls_buf_deinit(&bytes);
+
+    message.heartbeat.wait.for_rank = LS_WIRE_MAX_MEMBERS;
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_expect_eq(ls_message_decode(LS_MESSAGE_HEARTBEAT, bytes.data, bytes.length, &got, NULL), LS_ECORRUPT);
+    ls_buf_deinit(&bytes);
+
+    message.heartbeat.wait = (struct ls_wait_report){.kind = (enum ls_wait_kind)77, .rank = 1, .for_rank = -1};
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_assert_eq(ls_message_decode(LS_MESSAGE_HEARTBEAT, bytes.data, bytes.length, &got, NULL), LS_OK);
+    cr_expect_eq(got.heartbeat.wait.kind, LS_WAIT_OTHER);
+    cr_expect_eq(got.heartbeat.wait.for_rank, -1);
+    ls_buf_deinit(&bytes);
+
+    message.heartbeat.wait = (struct ls_wait_report){.kind = LS_WAIT_NONE, .rank = 5, .waited_ms = 7};
+    cr_assert_eq(ls_message_encode(&message, &bytes, NULL), LS_OK);
+    cr_assert_eq(ls_message_decode(LS_MESSAGE_HEARTBEAT, bytes.data, bytes.length, &got, NULL), LS_OK);
+    cr_expect_eq(got.heartbeat.wait.rank, 0);
+    cr_expect_eq(got.heartbeat.wait.waited_ms, 0);
+    ls_buf_deinit(&bytes);
+}
