@@ -49,7 +49,8 @@ void lst_host_open(struct lst_host *host, int workers)
 
     host->options.listen = "127.0.0.1:0";
     memset(host->options.secret, 7, 32);
-    (void)ls_str_into(host->options.fingerprint, 65, LST_FINGERPRINT);
+    if (host->options.fingerprint[0] == '\0')
+        (void)ls_str_into(host->options.fingerprint, 65, LST_FINGERPRINT);
     host->options.workers = workers;
     host->options.on_log = on_log;
     host->options.on_ready = on_ready;
