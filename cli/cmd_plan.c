@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Numbers of one job in one world. */
 struct figures {
@@ -135,6 +136,24 @@ static void print_ranges(const struct figures *f)
     }
 }
 
+/* What a transport means; "auto" is decided when the workers have come and their hosts are known. */
+static const char *transport_text(const char *transport)
+{
+    static const struct {
+        const char *name, *text;
+    } all[] = {
+        {"auto", "shm on the coordinator's host, hybrid where other hosts have several replicas, else tcp"},
+        {"shm", "shared memory of one host"},
+        {"tcp", "tcp between all replicas"},
+        {"hybrid", "shared memory inside each host, tcp between hosts"},
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(all[i].name, transport) == 0)
+            return all[i].text;
+    return "of the launcher";
+}
+
 static void print_text(const struct ls_trainer *trainer, const struct figures *f)
 {
     const struct ls_job *job = trainer->job;
@@ -145,6 +164,7 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
     printf("strategy %s: %d worker%s x %d replica%s x %d thread%s, math: %s\n", job->strategy, job->workers,
            job->workers == 1 ? "" : "s", job->replicas, job->replicas == 1 ? "" : "s", job->threads,
            job->threads == 1 ? "" : "s", job->fast ? "fast" : "exact");
+    printf("transport %s: %s\n", job->transport, transport_text(job->transport));
     printf("batch %lld in %d shards; %lld samples, %lld steps per epoch, %lld steps in all\n",
            (long long)job->batch_size, f->plan.v_total, (long long)f->samples, (long long)f->steps_per_epoch,
            (long long)f->total_steps);
@@ -180,15 +200,16 @@ static void print_json(const struct ls_trainer *trainer, const struct figures *f
         }
         (void)json_array_append_new(ranks, leaves);
     }
-    o = json_pack("{s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:o}",
-                  "strategy", trainer->job->strategy, "workers", trainer->job->workers, "replicas", f->plan.world,
-                  "threads", trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size, "shards",
-                  f->plan.v_total, "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch,
-                  "total_steps", (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
-                  (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
-                  (json_int_t)f->activation_bytes, "batch_bytes", (json_int_t)f->batch_bytes, "moved_bytes_per_step",
-                  f->moved_bytes, "moved_bytes_without_compression", f->whole_bytes, "compression_bytes",
-                  (json_int_t)f->compression_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
+    o = json_pack(
+        "{s:s, s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:o}",
+        "strategy", trainer->job->strategy, "transport", trainer->job->transport, "workers", trainer->job->workers,
+        "replicas", f->plan.world, "threads", trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size,
+        "shards", f->plan.v_total, "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch,
+        "total_steps", (json_int_t)f->total_steps, "parameters", (json_int_t)f->parameters, "state_bytes",
+        (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
+        (json_int_t)f->activation_bytes, "batch_bytes", (json_int_t)f->batch_bytes, "moved_bytes_per_step",
+        f->moved_bytes, "moved_bytes_without_compression", f->whole_bytes, "compression_bytes",
+        (json_int_t)f->compression_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
     (void)json_dumpf(o, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(o);

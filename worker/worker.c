@@ -288,7 +288,7 @@ static enum ls_status join(struct worker *w, struct ls_error *err)
                                          .replicas = w->replica_count,
                                          .wanted_index = options->index,
                                          .connect_deadline_ms = 10000};
-    bool needs_tcp = strcmp(options->job->transport, "auto") == 0 || strcmp(options->job->transport, "tcp") == 0;
+    bool needs_tcp = strcmp(options->job->transport, "shm") != 0 && strcmp(options->job->transport, "mpi") != 0;
     char host[256];
     enum ls_status status;
 

@@ -89,10 +89,31 @@ static const struct ls_wire_member *deaf(const struct ls_machine *machine)
     return NULL;
 }
 
+/* Whether two members stand on one host. */
+static bool some_share(const struct ls_machine *machine)
+{
+    for (int i = 1; i < machine->world; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(machine->members[i].host, machine->members[k].host) == 0)
+                return true;
+    return false;
+}
+
+/* Between hosts: shared memory where members have a host in common, unless it is not wanted. */
+static const char *between_hosts(const struct ls_machine *machine)
+{
+    const char *wanted = machine->options.transport;
+
+    if (strcmp(wanted, "hybrid") == 0)
+        return "hybrid";
+    return strcmp(wanted, "tcp") != 0 && some_share(machine) ? "hybrid" : "tcp";
+}
+
 /* Fills machine->provider; false, and the job has failed, where the workers cannot be joined that way. */
 static bool choose_provider(struct ls_machine *machine)
 {
     const char *wanted = machine->options.transport;
+    const char *provider = between_hosts(machine);
     const struct ls_wire_member *member = elsewhere(machine);
     char sentence[LS_WIRE_SENTENCE];
 
@@ -102,23 +123,24 @@ static bool choose_provider(struct ls_machine *machine)
         return ls_str_into(machine->provider, sizeof machine->provider, "self");
     if (strcmp(wanted, "shm") == 0 && member != NULL) {
         (void)snprintf(sentence, sizeof sentence,
-                       "transport shm needs every worker on the coordinator's host %s, and one is on %s; use tcp",
+                       "transport shm needs every worker on the coordinator's host %s, and one is on %s; use hybrid or "
+                       "tcp",
                        machine->options.host, member->host);
         lsi_fail(machine, LS_EINVAL, sentence);
         return false;
     }
-    if (strcmp(wanted, "tcp") != 0 && member == NULL)
+    if (member == NULL && (strcmp(wanted, "auto") == 0 || strcmp(wanted, "shm") == 0))
         return ls_str_into(machine->provider, sizeof machine->provider, "shm");
     member = deaf(machine);
     if (member != NULL) {
         (void)snprintf(sentence, sizeof sentence,
-                       "transport tcp needs a listener of every replica, and replica %d on %s "
+                       "transport %s needs a listener of every replica, and replica %d on %s "
                        "has none",
-                       member->replica, member->host);
+                       provider, member->replica, member->host);
         lsi_fail(machine, LS_EINVAL, sentence);
         return false;
     }
-    return ls_str_into(machine->provider, sizeof machine->provider, "tcp");
+    return ls_str_into(machine->provider, sizeof machine->provider, provider);
 }
 
 void lsi_assign(struct ls_machine *machine, int64_t now_ms)

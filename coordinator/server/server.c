@@ -95,7 +95,7 @@ static void on_wake(void *state)
 
 static enum ls_status check_options(const struct ls_server_options *options, struct ls_error *err)
 {
-    static const char *const transports[] = {"auto", "shm", "tcp", "mpi"};
+    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi"};
 
     if (options->transport == NULL)
         return LS_OK;
@@ -103,7 +103,8 @@ static enum ls_status check_options(const struct ls_server_options *options, str
         if (strcmp(options->transport, transports[i]) == 0)
             return LS_OK;
     }
-    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use auto, shm, tcp or mpi", options->transport);
+    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use auto, shm, tcp, hybrid or mpi",
+                        options->transport);
 }
 
 static enum ls_status make_machine(struct ls_server *server, uint64_t last_generation, struct ls_error *err)

@@ -4,6 +4,8 @@
 
 #include "core/base/str.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static enum ls_status refuse(struct ls_error *err, const char *text, const char *why)
@@ -51,9 +53,12 @@ bool lsi_address_numeric(const char *host, uint16_t port, struct sockaddr_storag
 void ls_host_name(char host[64])
 {
     char name[UV_MAXHOSTNAMESIZE] = "";
+    const char *given = getenv("LOCKSTEP_HOST");
     size_t size = sizeof name;
 
-    if (uv_os_gethostname(name, &size) != 0 || name[0] == '\0')
+    if (given != NULL && given[0] != '\0')
+        (void)snprintf(name, sizeof name, "%s", given);
+    else if (uv_os_gethostname(name, &size) != 0 || name[0] == '\0')
         (void)ls_str_into(name, sizeof name, "localhost");
     (void)ls_str_into(host, 64, name);
     for (char *c = host; *c != '\0'; c++) {

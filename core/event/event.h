@@ -42,7 +42,7 @@ void ls_timer_start(struct ls_timer *timer, uint64_t after_ms);
 void ls_timer_stop(struct ls_timer *timer);
 void ls_timer_destroy(struct ls_timer *timer);
 
-/* Name of this machine, at most 63 letters, digits and . - _ (others become -); "localhost" where it has none. */
+/* Name of this machine, or what LOCKSTEP_HOST says: at most 63 letters, digits and . - _ (others become -); "localhost" where it has none. */
 void ls_host_name(char host[64]);
 /* "HOST:PORT" or "[IPv6]:PORT" into its parts; LS_EINVAL says what is wrong. */
 enum ls_status ls_address_split(const char *text, char host[LS_HOST_TEXT], uint16_t *port, struct ls_error *err);

@@ -165,6 +165,28 @@ def mixed_workers(folder, job, expected):
 
 
 @with_job
+def pretended_hosts(folder, job, expected):
+    """Workers on hosts of several sizes: shared memory inside each and tcp between them where that pays, same numbers."""
+    for hosts, words, transport in (("aabb", [], "hybrid"), ("abbcb", [], "hybrid"), ("ab", [], "tcp"),
+                                    ("aab", ["--transport", "tcp"], "tcp"), ("aa", ["--transport", "hybrid"], "hybrid"),
+                                    ("bb", [], "hybrid"), ("aa", [], "shm")):
+        out = os.path.join(folder, f"{hosts}-{transport}")
+        with Cluster(job, out, "--workers", str(len(hosts)), *words) as cluster:
+            head = cluster.coordinator(LOCKSTEP_HOST="a")
+            workers = [cluster.worker(LOCKSTEP_HOST=host) for host in hosts]
+            said, err = head.communicate(timeout=ls.DEADLINE_S)
+            if head.returncode != 0 or err:
+                raise ls.Failed(f"{hosts}: status {head.returncode}: {err}")
+            ls.same(ls.summary(said), expected)
+            if ls.summary(said)["transport"] != transport:
+                raise ls.Failed(f"{hosts} {words}: transport {ls.summary(said)['transport']}, not {transport}")
+            for worker in workers:
+                if worker.wait(timeout=20) != 0:
+                    raise ls.Failed(f"{hosts}: a worker: {worker.stderr.read()}")
+    ls.none_left(folder, 1)
+
+
+@with_job
 def secret_in_a_file(folder, job, expected):
     path = ls.write(folder, "secret", ls.SECRET + "\n")
     os.chmod(path, 0o600)
@@ -195,7 +217,7 @@ def strangers(folder, job, expected):
 
 
 CASES = [workers_come_after, workers_come_before, nobody_comes, worker_waits_and_is_told, a_worker_too_many,
-         mixed_workers, secret_in_a_file, strangers]
+         mixed_workers, pretended_hosts, secret_in_a_file, strangers]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

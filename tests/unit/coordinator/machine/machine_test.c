@@ -234,7 +234,32 @@ Test(machine, chooses_the_provider)
     cr_expect_str_eq(provider_of("shm", "node", 0), "shm");
     cr_expect_str_eq(provider_of("shm", "other", 5001), "failed");
     cr_expect_str_eq(provider_of("tcp", "node", 5001), "tcp");
+    cr_expect_str_eq(provider_of("hybrid", "node", 5001), "hybrid");
+    cr_expect_str_eq(provider_of("hybrid", "other", 5001), "hybrid");
+    cr_expect_str_eq(provider_of("hybrid", "other", 0), "failed");
     cr_expect_str_eq(provider_of("mpi", "other", 0), "mpi");
+}
+
+/* Several hosts of which one holds two members: shared memory there and tcp between them, unless tcp is asked for. */
+Test(machine, composes_hosts)
+{
+    static const char *const wanted[] = {"auto", "tcp", "hybrid"}, *const given[] = {"hybrid", "tcp", "hybrid"};
+
+    for (int i = 0; i < 3; i++) {
+        struct ls_wire_join other = join_of(1);
+        struct ls_wire_assignment assignment;
+
+        begin(2, wanted[i]);
+        (void)ls_str_into(other.host, sizeof other.host, "other");
+        other.replicas = 2;
+        other.ports[0] = 5001;
+        other.ports[1] = 5002;
+        join(0, -1);
+        give_join(&other, 2, -1);
+        ls_machine_assignment(machine, 1, &assignment);
+        cr_expect_str_eq(assignment.provider, given[i]);
+        end();
+    }
 }
 
 /* A worker beside the coordinator is called by the address that workers elsewhere can reach. */
