@@ -69,8 +69,9 @@ suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
   # A process ends at its first race, so that a worker's race is seen by whoever waits for it.
-  TSAN_OPTIONS=halt_on_error=1 suite "suite under the thread sanitizer" tsan -LE full
+  TSAN_OPTIONS="halt_on_error=1 suppressions=$ROOT/tests/support/tsan.supp" \
+    suite "suite under the thread sanitizer" tsan -LE full
   suite "rest of the release suite" release -L full
   suite "unit tests of the minimal build" minimal -L unit -LE full
-  CC=clang suite "fuzzing" fuzz -L fuzz
+  suite "fuzzing" fuzz -L fuzz
 fi
