@@ -66,34 +66,23 @@ struct weights {
 #undef LSI_REAL
 #undef LSI_SUFFIX
 
-/* Runs the f32 or f64 body over [0, count) of the call. */
-static enum ls_status run_range(struct ls_device *device, const struct ls_op_call *call, int64_t count,
-                                const lsi_range_fn bodies[2], struct ls_error *err)
-{
-    if (call->out[0].dtype != LS_F32 && call->out[0].dtype != LS_F64) {
-        return lsi_call_unsupported(call, err);
-    }
-    lsi_device_parallel(device, count, 1, bodies[call->out[0].dtype == LS_F64], (void *)call);
-    return LS_OK;
-}
-
 static enum ls_status conv2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     const int64_t *y = call->out[0].shape.dim;
-    return run_range(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){conv_range_f32, conv_range_f64}, err);
+    return lsi_call_over(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){conv_range_f32, conv_range_f64}, err);
 }
 
 static enum ls_status conv2d_xgrad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     const int64_t *dx = call->out[0].shape.dim;
-    return run_range(device, call, dx[0] * dx[1] * dx[2], (lsi_range_fn[]){xgrad_range_f32, xgrad_range_f64}, err);
+    return lsi_call_over(device, call, dx[0] * dx[1] * dx[2], (lsi_range_fn[]){xgrad_range_f32, xgrad_range_f64}, err);
 }
 
 static enum ls_status conv2d_wgrad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     const struct ls_conv2d_attrs *a = &call->attrs->conv2d;
     int64_t rows = (int64_t)a->kernel[0] * a->kernel[1] * call->in[a->batch.accumulate].shape.dim[3];
-    return run_range(device, call, rows, (lsi_range_fn[]){wgrad_range_f32, wgrad_range_f64}, err);
+    return lsi_call_over(device, call, rows, (lsi_range_fn[]){wgrad_range_f32, wgrad_range_f64}, err);
 }
 
 void lsi_ref_conv(struct lsi_kernel *table)

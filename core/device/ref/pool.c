@@ -34,41 +34,30 @@ static struct pool pool_of(const struct ls_op_call *call, const struct ls_view *
 #undef LSI_REAL
 #undef LSI_SUFFIX
 
-/* Runs the f32 or f64 body over [0, count) of the call. */
-static enum ls_status run_range(struct ls_device *device, const struct ls_op_call *call, int64_t count,
-                                const lsi_range_fn bodies[2], struct ls_error *err)
-{
-    if (call->out[0].dtype != LS_F32 && call->out[0].dtype != LS_F64) {
-        return lsi_call_unsupported(call, err);
-    }
-    lsi_device_parallel(device, count, 1, bodies[call->out[0].dtype == LS_F64], (void *)call);
-    return LS_OK;
-}
-
 static enum ls_status max_pool2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     const int64_t *y = call->out[0].shape.dim;
-    return run_range(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){max_range_f32, max_range_f64}, err);
+    return lsi_call_over(device, call, y[0] * y[1] * y[2], (lsi_range_fn[]){max_range_f32, max_range_f64}, err);
 }
 
 static enum ls_status max_pool2d_grad(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     int64_t samples = call->in[0].shape.dim[0];
-    return run_range(device, call, samples, (lsi_range_fn[]){max_grad_range_f32, max_grad_range_f64}, err);
+    return lsi_call_over(device, call, samples, (lsi_range_fn[]){max_grad_range_f32, max_grad_range_f64}, err);
 }
 
 static enum ls_status avg_pool_global(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {
     const int64_t *y = call->out[0].shape.dim;
-    return run_range(device, call, y[0] * y[1], (lsi_range_fn[]){average_range_f32, average_range_f64}, err);
+    return lsi_call_over(device, call, y[0] * y[1], (lsi_range_fn[]){average_range_f32, average_range_f64}, err);
 }
 
 static enum ls_status avg_pool_global_grad(struct ls_device *device, const struct ls_op_call *call,
                                            struct ls_error *err)
 {
     const int64_t *dy = call->in[0].shape.dim;
-    return run_range(device, call, dy[0] * dy[1], (lsi_range_fn[]){average_grad_range_f32, average_grad_range_f64},
-                     err);
+    return lsi_call_over(device, call, dy[0] * dy[1], (lsi_range_fn[]){average_grad_range_f32, average_grad_range_f64},
+                         err);
 }
 
 void lsi_ref_pool(struct lsi_kernel *table)

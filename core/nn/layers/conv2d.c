@@ -4,11 +4,10 @@
 
 #include "core/ops/ops.h"
 
-enum { KERNEL, BIAS };
-
 static void read_config(struct lsi_config *config, struct lsi_layer *layer)
 {
     struct ls_conv2d_options *o = &layer->options.conv2d;
+    struct lsi_kernel_options both = LSI_KERNEL_OPTIONS(o);
     o->stride[0] = o->stride[1] = o->dilation[0] = o->dilation[1] = 1;
     o->filters = lsi_config_int(config, "filters", 0, 1, INT32_MAX);
     lsi_config_pair(config, "kernel_size", o->kernel);
@@ -19,17 +18,7 @@ static void read_config(struct lsi_config *config, struct lsi_layer *layer)
     int64_t groups = lsi_config_int(config, "groups", 1, 1, INT32_MAX);
     if (groups != 1)
         lsi_config_fail(config, LS_EUNSUPPORTED, "groups is %lld, only 1 is supported", (long long)groups);
-    o->activation = lsi_config_activation(config, "activation");
-    o->no_bias = !lsi_config_bool(config, "use_bias", true);
-    lsi_config_initializer(config, "kernel_initializer", &o->kernel_initializer);
-    lsi_config_initializer(config, "bias_initializer", &o->bias_initializer);
-    lsi_config_neutral(config, "kernel_regularizer");
-    lsi_config_neutral(config, "bias_regularizer");
-    lsi_config_neutral(config, "activity_regularizer");
-    lsi_config_neutral(config, "kernel_constraint");
-    lsi_config_neutral(config, "bias_constraint");
-    lsi_config_neutral(config, "lora_rank");
-    lsi_config_neutral(config, "quantization_config");
+    lsi_kernel_read(config, &both);
 }
 
 static enum ls_status check(const struct lsi_layer *layer, struct ls_error *err)
@@ -78,21 +67,11 @@ static enum ls_status shape(const struct lsi_layer *layer, const struct ls_shape
 
 static enum ls_status variables(struct ls_model *model, struct lsi_layer *layer, struct ls_error *err)
 {
-    const struct ls_conv2d_options *o = &layer->options.conv2d;
-    struct lsi_variable_plan kernel = {.slot = KERNEL,
-                                       .name = "kernel",
-                                       .role = LS_ROLE_TRAINABLE,
-                                       .shape = LS_SHAPE(o->kernel[0], o->kernel[1], layer->built.dim[2], o->filters),
-                                       .initializer = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM)};
-    struct lsi_variable_plan bias = {.slot = BIAS,
-                                     .name = "bias",
-                                     .role = LS_ROLE_TRAINABLE,
-                                     .shape = LS_SHAPE(o->filters),
-                                     .initializer = lsi_initializer_or(o->bias_initializer, LS_ZEROS)};
-    enum ls_status status = lsi_add_variable(model, layer, &kernel, err);
-    if (status == LS_OK && !o->no_bias)
-        status = lsi_add_variable(model, layer, &bias, err);
-    return status;
+    struct ls_conv2d_options *o = &layer->options.conv2d;
+    struct lsi_kernel_options both = LSI_KERNEL_OPTIONS(o);
+
+    return lsi_kernel_add(model, layer, LS_SHAPE(o->kernel[0], o->kernel[1], layer->built.dim[2], o->filters), &both,
+                          err);
 }
 
 static enum ls_status apply(struct lsi_apply *a)
@@ -115,8 +94,8 @@ static enum ls_status apply(struct lsi_apply *a)
         attrs.pad_begin[i] = window[i].pad_begin;
         attrs.pad_end[i] = window[i].pad_end;
     }
-    status = ls_conv2d(a->context, a->in[0].value, a->variables[a->layer->variable[KERNEL]],
-                       o->no_bias ? NULL : a->variables[a->layer->variable[BIAS]], &attrs, &y, a->err);
+    status = ls_conv2d(a->context, a->in[0].value, a->variables[a->layer->variable[LSI_KERNEL]],
+                       o->no_bias ? NULL : a->variables[a->layer->variable[LSI_BIAS]], &attrs, &y, a->err);
     if (status != LS_OK)
         return status;
     return lsi_activation_apply(a->context, relu ? LS_LINEAR : o->activation, y, &a->out, a->err);

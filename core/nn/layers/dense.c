@@ -4,23 +4,12 @@
 
 #include "core/ops/ops.h"
 
-enum { KERNEL, BIAS };
-
 static void read_config(struct lsi_config *config, struct lsi_layer *layer)
 {
     struct ls_dense_options *o = &layer->options.dense;
+    struct lsi_kernel_options both = LSI_KERNEL_OPTIONS(o);
     o->units = lsi_config_int(config, "units", 0, 1, INT32_MAX);
-    o->activation = lsi_config_activation(config, "activation");
-    o->no_bias = !lsi_config_bool(config, "use_bias", true);
-    lsi_config_initializer(config, "kernel_initializer", &o->kernel_initializer);
-    lsi_config_initializer(config, "bias_initializer", &o->bias_initializer);
-    lsi_config_neutral(config, "kernel_regularizer");
-    lsi_config_neutral(config, "bias_regularizer");
-    lsi_config_neutral(config, "activity_regularizer");
-    lsi_config_neutral(config, "kernel_constraint");
-    lsi_config_neutral(config, "bias_constraint");
-    lsi_config_neutral(config, "quantization_config");
-    lsi_config_neutral(config, "lora_rank");
+    lsi_kernel_read(config, &both);
 }
 
 static enum ls_status check(const struct lsi_layer *layer, struct ls_error *err)
@@ -47,21 +36,10 @@ static enum ls_status shape(const struct lsi_layer *layer, const struct ls_shape
 
 static enum ls_status variables(struct ls_model *model, struct lsi_layer *layer, struct ls_error *err)
 {
-    const struct ls_dense_options *o = &layer->options.dense;
-    struct lsi_variable_plan kernel = {.slot = KERNEL,
-                                       .name = "kernel",
-                                       .role = LS_ROLE_TRAINABLE,
-                                       .shape = LS_SHAPE(layer->built.dim[layer->built.rank - 1], o->units),
-                                       .initializer = lsi_initializer_or(o->kernel_initializer, LS_GLOROT_UNIFORM)};
-    struct lsi_variable_plan bias = {.slot = BIAS,
-                                     .name = "bias",
-                                     .role = LS_ROLE_TRAINABLE,
-                                     .shape = LS_SHAPE(o->units),
-                                     .initializer = lsi_initializer_or(o->bias_initializer, LS_ZEROS)};
-    enum ls_status status = lsi_add_variable(model, layer, &kernel, err);
-    if (status == LS_OK && !o->no_bias)
-        status = lsi_add_variable(model, layer, &bias, err);
-    return status;
+    struct ls_dense_options *o = &layer->options.dense;
+    struct lsi_kernel_options both = LSI_KERNEL_OPTIONS(o);
+
+    return lsi_kernel_add(model, layer, LS_SHAPE(layer->built.dim[layer->built.rank - 1], o->units), &both, err);
 }
 
 static enum ls_status apply(struct lsi_apply *a)
@@ -69,8 +47,8 @@ static enum ls_status apply(struct lsi_apply *a)
     const struct ls_dense_options *o = &a->layer->options.dense;
     bool relu = o->activation == LS_RELU;
     struct ls_value *y;
-    enum ls_status status = ls_dense(a->context, a->in[0].value, a->variables[a->layer->variable[KERNEL]],
-                                     o->no_bias ? NULL : a->variables[a->layer->variable[BIAS]],
+    enum ls_status status = ls_dense(a->context, a->in[0].value, a->variables[a->layer->variable[LSI_KERNEL]],
+                                     o->no_bias ? NULL : a->variables[a->layer->variable[LSI_BIAS]],
                                      relu ? LS_ACTIVATION_RELU : LS_ACTIVATION_NONE, &y, a->err);
     if (status != LS_OK)
         return status;

@@ -17,6 +17,24 @@ extern const struct lsi_layer_class lsi_layer_add, lsi_layer_concatenate;       
 /* ---- activation.c ---- */
 enum ls_status lsi_activation_check(enum ls_layer_activation activation, struct ls_error *err);
 
+/* ---- kernel.c: layers of a kernel and a bias ---- */
+enum { LSI_KERNEL, LSI_BIAS }; /* slots of their variables */
+/* Those of a layer's options that all of them have. */
+struct lsi_kernel_options {
+    enum ls_layer_activation *activation;
+    bool *no_bias;
+    struct ls_initializer *kernel_initializer, *bias_initializer;
+};
+#define LSI_KERNEL_OPTIONS(o)                                                                                     \
+    {                                                                                                             \
+        .activation = &(o)->activation, .no_bias = &(o)->no_bias, .kernel_initializer = &(o)->kernel_initializer, \
+        .bias_initializer = &(o)->bias_initializer                                                                \
+    }
+void lsi_kernel_read(struct lsi_config *config, const struct lsi_kernel_options *options);
+/* shape: of the kernel, outputs last. */
+enum ls_status lsi_kernel_add(struct ls_model *model, struct lsi_layer *layer, struct ls_shape shape,
+                              const struct lsi_kernel_options *options, struct ls_error *err);
+
 /* ---- window.c: sizes of convolution and pooling, "same" as TensorFlow places it ---- */
 struct lsi_window {
     int64_t out;
