@@ -208,8 +208,12 @@ static enum ls_status connect_all(struct forming *forming, struct ls_error *err)
         if (status == LS_OK)
             status = look_at_cards(forming, 1, &all, err);
         all = all && ready;
-        if (status == LS_OK && !all && lsi_form_over(forming->options, forming->deadline_ns))
-            return too_late(forming, 1, err);
+        if (status == LS_OK && !all && lsi_form_over(forming->options, forming->deadline_ns)) {
+            (void)too_late(forming, 1, &own);
+            if (!ready)
+                tell_failure(forming, 1, LS_ETIMEOUT, &own);
+            return ls_error_set(err, LS_ETIMEOUT, "%s", own.message);
+        }
         if (status == LS_OK && !all)
             (void)lsi_tcp_links.idle(forming->nccl->links, i);
     }
