@@ -81,6 +81,7 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
                                                   .dtype = LS_BF16,
                                                   .src = lsi_piece(c, run, LSI_GIVEN),
                                                   .dst = lsi_piece(c, run, LSI_TAKEN),
+                                                  .label = run->label,
                                                   .counts = pairs},
                           request, err);
 }
@@ -130,6 +131,7 @@ static enum ls_status advance(struct ls_compress *c, const struct lsi_compress_r
                                                   .dtype = LS_BF16,
                                                   .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
                                                   .dst = lsi_piece(c, run, LSI_GIVEN),
+                                                  .label = run->label,
                                                   .counts = run->counts},
                           request, err);
 }

@@ -191,6 +191,7 @@ static struct lsi_compress_run run_of(struct ls_compress *c, const struct ls_com
     return (struct lsi_compress_run){.items = &c->items[first],
                                      .count = c->item_of[span->last] - first + 1,
                                      .reduced = span->reduced,
+                                     .label = span->label,
                                      .counts = c->counts[first]};
 }
 

@@ -60,6 +60,7 @@ struct ls_compress_span {
     void *const *partials;      /* [leaf * stride + reduce]: this rank's complete partials */
     int stride, leaves;         /* leaves may be 0 */
     const void *const *reduced; /* by reduce: where the sums go; written in finish */
+    uint32_t label;             /* of its collectives, in reports of what is waited for */
 };
 /* Adds the leaves and the residual, compresses, starts the first collective. */
 enum ls_status ls_compress_start(struct ls_compress *compress, const struct ls_compress_span *span,

@@ -27,6 +27,7 @@ struct lsi_compress_run {
     struct lsi_compress_item *items;
     int count;
     const void *const *reduced;
+    uint32_t label;
     int64_t *counts; /* room for counts of a collective: world * world + world */
 };
 

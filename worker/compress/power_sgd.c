@@ -99,7 +99,8 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
                                                   .dtype = LS_F32,
                                                   .count = (int64_t)(lsi_piece_bytes(run, LSI_GIVEN) / sizeof(float)),
                                                   .src = lsi_piece(c, run, LSI_GIVEN),
-                                                  .dst = lsi_piece(c, run, LSI_TAKEN)},
+                                                  .dst = lsi_piece(c, run, LSI_TAKEN),
+                                                  .label = run->label},
                           request, err);
 }
 
@@ -194,7 +195,8 @@ static enum ls_status advance(struct ls_compress *c, const struct lsi_compress_r
                                                     .dtype = LS_F32,
                                                     .count = (int64_t)(bytes / sizeof(float)),
                                                     .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
-                                                    .dst = lsi_piece(c, run, LSI_TAKEN_AGAIN)},
+                                                    .dst = lsi_piece(c, run, LSI_TAKEN_AGAIN),
+                                                    .label = run->label},
                             request, err);
     at = first_factors(c, run);
     for (int i = 0; i < run->count && status == LS_OK; at = next_factors(at, &run->items[i++]))

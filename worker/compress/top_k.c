@@ -145,6 +145,7 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
                                                   .dtype = LS_F32,
                                                   .src = lsi_piece(c, run, LSI_GIVEN),
                                                   .dst = lsi_piece(c, run, LSI_TAKEN),
+                                                  .label = run->label,
                                                   .counts = run->counts},
                           request, err);
 }

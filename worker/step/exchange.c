@@ -254,7 +254,8 @@ static struct ls_compress_span span_of(const struct ls_exchange *ex, const struc
                                      .stride = ex->stack * ex->entry_count,
                                      .leaves =
                                          ex->layout->first_range[ex->rank + 1] - ex->layout->first_range[ex->rank],
-                                     .reduced = ex->reduced};
+                                     .reduced = ex->reduced,
+                                     .label = LS_LABEL_BUCKET + (uint32_t)(b - ex->buckets)};
 }
 
 static enum ls_status advance_compressed(struct ls_exchange *ex, struct bucket *b, struct ls_error *err)
@@ -293,7 +294,7 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, str
     for (int l = 0; l < span.leaves; l++)
         leaves[l] = ex->registered + (size_t)l * ex->leaf_bytes + b->offset;
     op.dst = ex->registered + (size_t)ex->leaves * ex->leaf_bytes + b->offset;
-    op.label = LS_LABEL_BUCKET + (uint32_t)(b - ex->buckets);
+    op.label = span.label;
     op.finished_ns = ex->tracing->ring != NULL ? &b->finished_ns : NULL;
     status = ls_group_start(ex->group, &op, &b->request, err);
     if (status == LS_OK)
