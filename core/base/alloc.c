@@ -51,15 +51,15 @@ void *ls_realloc(void *memory, size_t count, size_t size)
 void *ls_alloc_aligned(size_t size)
 {
     size_t rounded;
-    void *memory;
+    void *memory = NULL;
 
     if (__builtin_add_overflow(size, (size_t)LS_ALIGNMENT - 1, &rounded) || must_fail())
         return NULL;
     rounded &= ~((size_t)LS_ALIGNMENT - 1);
     if (rounded == 0)
         rounded = LS_ALIGNMENT;
-    memory = aligned_alloc(rounded >= HUGE_PAGE ? HUGE_PAGE : LS_ALIGNMENT, rounded);
-    if (memory == NULL)
+    /* Not aligned_alloc, which may refuse a size that is no multiple of the alignment. */
+    if (posix_memalign(&memory, rounded >= HUGE_PAGE ? HUGE_PAGE : LS_ALIGNMENT, rounded) != 0)
         return NULL;
     if (rounded >= HUGE_PAGE)
         (void)madvise(memory, rounded, MADV_HUGEPAGE); /* a wish: fewer faults, fewer entries of the TLB */
