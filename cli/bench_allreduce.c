@@ -68,8 +68,9 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
         return ls_error_set(err, LS_EUSAGE, "--ranks is from 1 to %d", LS_BENCH_MAX_RANKS);
     if (rounds < 1 || rounds > MOST_ROUNDS)
         return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d", MOST_ROUNDS);
-    if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "mpi") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp and mpi, not \"%s\"", backend);
+    if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "mpi") != 0 &&
+        strcmp(backend, "nccl") != 0)
+        return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp, mpi and nccl, not \"%s\"", backend);
     if (against != NULL && strcmp(against, "mpi") != 0 && strcmp(against, "gloo") != 0)
         return ls_error_set(err, LS_EUSAGE, "--against knows mpi and gloo, not \"%s\"", against);
     bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
@@ -206,7 +207,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     int64_t ranks = 2, rounds = 15;
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
-        {"backend", "NAME", "shm (both with registered and with any memory), tcp or mpi", LS_OPTION_TEXT,
+        {"backend", "NAME", "shm (both with registered and with any memory), tcp, mpi or nccl", LS_OPTION_TEXT,
          &bench.backend},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},

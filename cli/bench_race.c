@@ -23,7 +23,7 @@ struct race {
     const struct ls_bench_allreduce *bench;
     struct ls_member members[LS_BENCH_MAX_RANKS];
     struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
-    struct ls_group *other;   /* tcp or mpi where that is what races */
+    struct ls_group *other;   /* tcp, mpi or nccl where that is what races */
     struct ls_group *ways[MOST_VARIANTS];
     int way_count, joined;
     void *shared; /* registered with control */
@@ -85,7 +85,7 @@ static enum ls_status join_tcp(struct race *race, const char *way, struct ls_gro
     for (int r = 0; r < race->bench->ranks; r++)
         race->members[r].port = (uint16_t)ports[r];
     if (status == LS_OK)
-        status = join(race, "tcp", listener, way, group, err);
+        status = join(race, race->bench->backend, listener, way, group, err);
     if (status != LS_OK)
         ls_tcp_unlisten(listener);
     return status;
@@ -132,7 +132,7 @@ static int add(struct race *race, struct ls_bench_variant variant)
 
 static enum ls_status join_backend(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
 {
-    if (strcmp(race->bench->backend, "tcp") == 0)
+    if (strcmp(race->bench->backend, "tcp") == 0 || strcmp(race->bench->backend, "nccl") == 0)
         return join_tcp(race, way, group, err);
     return join(race, race->bench->backend, -1, way, group, err);
 }

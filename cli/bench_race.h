@@ -20,7 +20,7 @@ struct ls_bench_allreduce {
     bool gloo; /* PyTorch over Gloo races, in processes of its own */
     bool json;
     bool table;          /* one variant for each way of the backend */
-    const char *backend; /* "shm", "tcp" or "mpi" */
+    const char *backend; /* "shm", "tcp", "mpi" or "nccl" */
     int64_t sizes[LS_BENCH_MAX_SIZES];
     int size_count;
     char directory[64]; /* of ours, mode 0700 */

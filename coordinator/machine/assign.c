@@ -99,13 +99,14 @@ static bool some_share(const struct ls_machine *machine)
     return false;
 }
 
-/* Between hosts: shared memory where members have a host in common, unless it is not wanted. */
+/* Between hosts: what is asked for by name; else shared memory where members have a host in common, unless it is not
+ * wanted. */
 static const char *between_hosts(const struct ls_machine *machine)
 {
     const char *wanted = machine->options.transport;
 
-    if (strcmp(wanted, "hybrid") == 0)
-        return "hybrid";
+    if (strcmp(wanted, "hybrid") == 0 || strcmp(wanted, "nccl") == 0)
+        return wanted;
     return strcmp(wanted, "tcp") != 0 && some_share(machine) ? "hybrid" : "tcp";
 }
 

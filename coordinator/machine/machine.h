@@ -31,7 +31,7 @@ struct ls_machine_options {
     int workers;
     char fingerprint[65];
     uint64_t known_answers; /* that a worker must have; 0: any */
-    char transport[16];     /* "auto", "shm", "tcp", "hybrid", "mpi" */
+    char transport[16];     /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
     char host[64];          /* of the coordinator: the rendezvous directory is there */
     char rendezvous[108];
     uint64_t last_generation; /* of the journal; the first one made is this + 1 */

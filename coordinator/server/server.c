@@ -95,7 +95,7 @@ static void on_wake(void *state)
 
 static enum ls_status check_options(const struct ls_server_options *options, struct ls_error *err)
 {
-    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi"};
+    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi", "nccl"};
 
     if (options->transport == NULL)
         return LS_OK;
@@ -103,7 +103,7 @@ static enum ls_status check_options(const struct ls_server_options *options, str
         if (strcmp(options->transport, transports[i]) == 0)
             return LS_OK;
     }
-    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use auto, shm, tcp, hybrid or mpi",
+    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use auto, shm, tcp, hybrid, mpi or nccl",
                         options->transport);
 }
 

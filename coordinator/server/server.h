@@ -23,7 +23,7 @@ struct ls_server_options {
     char fingerprint[65];
     uint64_t known_answers;   /* digest that a worker must join with (core/device/known_answer.h); 0: any */
     int workers;              /* wanted */
-    const char *transport;    /* "auto", "shm", "tcp", "hybrid", "mpi" */
+    const char *transport;    /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
     const char *directory;    /* journal and rendezvous socket go here (0700 sub-directory made); NULL: temporary */
     int64_t join_deadline_ms; /* all workers must have come by then, default 30,000 */
     int64_t heartbeat_ms;     /* expected period, default 250; lost after 8 */

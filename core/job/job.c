@@ -348,7 +348,7 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
     static const char *const keys[] = {"strategy", "workers",   "replicas",     "threads",    "transport", "device",
                                        "isa",      "execution", "micro_shards", "checkpoint", "max_steps"};
     static const char *const strategies[] = {"one_device", "mirrored", "multi_worker"};
-    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi"};
+    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi", "nccl"};
     static const char *const devices[] = {"cpu", "ref"};
     static const char *const isas[] = {"ref", "avx2", "avx512", "neon"};
     static const char *const executions[] = {"graph", "eager"};

@@ -58,7 +58,7 @@ struct ls_job {
     int workers;
     int replicas;
     int threads;
-    char *transport;                 /* "auto", "shm", "tcp", "hybrid", "mpi" */
+    char *transport;                 /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
     char *device;                    /* "cpu" (default), "ref" */
     char *isa;                       /* NULL: the best */
     bool eager;                      /* run.execution: graph (default) or eager */

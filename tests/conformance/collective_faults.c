@@ -413,6 +413,9 @@ static int launched_member(struct team *team, int rank, void *argument)
         ls_group_abort(group, "the operator said so");
     failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
     ls_group_destroy(group);
+    /* A listener is good for one group. */
+    if (team->listeners[rank] >= 0)
+        return failures;
     team->generation++;
     return failures + mismatch_member(team, rank, &count);
 }

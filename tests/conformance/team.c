@@ -4,9 +4,11 @@
 
 #include "collective/provider/mpi/launch.h"
 #include "collective/transport/sim/network.h"
+#include "collective/transport/tcp/listen.h"
 #include "core/base/str.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +18,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define LAUNCHED_REPLICAS 16
 
 static bool listen_at(struct team *team, int r)
 {
@@ -152,6 +156,53 @@ int team_run_threads(struct team *team, team_member function, void *argument)
     return run_some(team, 0, team->world, function, argument);
 }
 
+/* What a process that mpirun started tells the others. */
+struct place {
+    char host[64];
+    char address[64];
+    uint16_t ports[LAUNCHED_REPLICAS];
+};
+
+/* Listeners of the own members, where the first process can reach them. */
+static bool listen_for(struct team *team, const char *first, int member, struct place *place, int replica)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    struct ls_error err = LS_ERROR_INIT;
+
+    if (ls_tcp_listen(first, &team->listeners[member], &place->ports[replica], &err) != LS_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return false;
+    }
+    return getsockname(team->listeners[member], (struct sockaddr *)&address, &length) == 0 &&
+           getnameinfo((struct sockaddr *)&address, length, place->address, sizeof place->address, NULL, 0,
+                       NI_NUMERICHOST) == 0;
+}
+
+/* Everybody tells everybody where it listens. */
+static bool exchange_places(struct team *team, int process, int replicas)
+{
+    char first[64] = "";
+    bool ok = gethostname(first, sizeof first - 1) == 0 && ls_mpi_bcast_bytes(first, sizeof first, 0, NULL) == LS_OK;
+
+    for (int p = 0; p < team->world / replicas && ok; p++) {
+        struct place place = {.host = ""};
+        if (p == process)
+            ok = gethostname(place.host, sizeof place.host - 1) == 0;
+        for (int i = 0; i < replicas && p == process && ok; i++)
+            ok = listen_for(team, first, p * replicas + i, &place, i);
+        /* Also where it went wrong here: the others wait for this. */
+        ok = ls_mpi_bcast_bytes(&place, sizeof place, p, NULL) == LS_OK && ok && place.ports[0] != 0;
+        for (int i = 0; i < replicas; i++) {
+            struct ls_member *member = &team->members[p * replicas + i];
+            (void)ls_str_into(member->host, sizeof member->host, place.host);
+            (void)ls_str_into(member->address, sizeof member->address, place.address);
+            member->port = place.ports[i];
+        }
+    }
+    return ok;
+}
+
 int team_run_launched(struct team *team, int replicas, team_member function, void *argument)
 {
     struct ls_error err = LS_ERROR_INIT;
@@ -168,6 +219,12 @@ int team_run_launched(struct team *team, int replicas, team_member function, voi
     for (int r = 0; r < team->world; r++) {
         team->members[r] = (struct ls_member){.worker = 100 + (uint64_t)(r / replicas), .replica = r % replicas};
         team->listeners[r] = -1;
+    }
+    if (strcmp(team->provider, "mpi") != 0 &&
+        (replicas > LAUNCHED_REPLICAS || !exchange_places(team, process, replicas))) {
+        fprintf(stderr, "process %d: the members cannot tell each other where they listen\n", process);
+        ls_mpi_finalize(1);
+        return 1;
     }
     int failures = run_some(team, process * replicas, replicas, function, argument);
     ls_mpi_finalize(failures != 0);

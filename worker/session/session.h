@@ -30,7 +30,7 @@ struct ls_assignment {
     int first_rank;  /* of this worker's replicas */
     int world;       /* members */
     struct ls_member members[LS_MAX_MEMBERS];
-    char provider[16];    /* "shm", "tcp", "hybrid", "mpi", "self" */
+    char provider[16];    /* "shm", "tcp", "hybrid", "mpi", "nccl", "self" */
     char rendezvous[108]; /* path for shm */
 };
 

@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <time.h>
 
-#define YIELD_ROUNDS 4000
+#define YIELD_ROUNDS 200
 #define LOOK_ROUNDS 16
 
 static bool rounds_run(const struct nccl *nccl)
@@ -47,7 +47,7 @@ static enum ls_status nccl_look(void *state, int *culprit, struct ls_error *err)
 static bool nccl_idle(void *state, int round)
 {
     struct nccl *nccl = state;
-    struct timespec pause = {0, 50000};
+    struct timespec pause = {0, 20000};
 
     if (!rounds_run(nccl))
         return lsi_tcp_links.idle(nccl->links, round);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The NCCL half of the stand-in: a file in shared memory per communicator, with a box of 32 KiB from each rank to each
+ * The NCCL half of the stand-in: a file in shared memory per communicator, with a box of 128 KiB from each rank to each
  * other. A send is over when all of it was taken (a rendezvous), so that groups in another order hang as they may on a
  * device. Every call outside of a communicator's own is checked against NCCL's rules.
  *
@@ -28,7 +28,7 @@
 
 #define MOST_RANKS 16
 #define MOST_CALLS 64 /* in a group */
-#define BOX_BYTES 32768
+#define BOX_BYTES 131072
 #define HEADER_BYTES 16
 
 struct box {
@@ -226,29 +226,34 @@ const char *ncclGetLastError(struct nccl_comm *comm)
     return "said by the stand-in";
 }
 
+/* The longest run of bytes that lie together in the message (its header, or its data) and in the box. */
+static size_t run_of(const struct transfer *t, uint64_t place, size_t most)
+{
+    size_t in_box = BOX_BYTES - (size_t)(place % BOX_BYTES), n = most < in_box ? most : in_box;
+
+    return t->done < HEADER_BYTES && n > HEADER_BYTES - t->done ? HEADER_BYTES - t->done : n;
+}
+
 /* Moves what fits. */
 static bool move(struct nccl_comm *comm, struct transfer *t)
 {
     struct box *box = t->sends ? &comm->segment->box[comm->rank][t->peer] : &comm->segment->box[t->peer][comm->rank];
     uint64_t written = atomic_load(&box->written), taken = atomic_load(&box->taken);
-    uint64_t room = t->sends ? BOX_BYTES - (written - taken) : written - taken;
+    uint64_t place = t->sends ? written : taken, room = t->sends ? BOX_BYTES - (written - taken) : written - taken;
     size_t left = t->bytes + HEADER_BYTES - t->done, n = room < left ? (size_t)room : left;
 
-    for (size_t i = 0; i < n; i++) {
-        uint8_t *mine = t->done + i < HEADER_BYTES ? &t->header[t->done + i] : &t->data[t->done + i - HEADER_BYTES];
-        uint8_t *theirs = &box->bytes[(t->sends ? written + i : taken + i) % BOX_BYTES];
-        if (t->sends)
-            *theirs = *mine;
-        else
-            *mine = *theirs;
+    for (size_t moved = 0; moved < n;) {
+        size_t run = run_of(t, place + moved, n - moved);
+        uint8_t *mine = t->done < HEADER_BYTES ? &t->header[t->done] : &t->data[t->done - HEADER_BYTES];
+        uint8_t *theirs = &box->bytes[(place + moved) % BOX_BYTES];
+        memcpy(t->sends ? theirs : mine, t->sends ? mine : theirs, run);
+        moved += run;
+        t->done += run;
     }
-    t->done += n;
-    if (t->sends && n > 0) {
+    if (t->sends && n > 0)
         t->end = written + n;
-        atomic_store(&box->written, written + n);
-    } else if (n > 0) {
-        atomic_store(&box->taken, taken + n);
-    }
+    if (n > 0)
+        atomic_store(t->sends ? &box->written : &box->taken, place + n);
     return n > 0;
 }
 
