@@ -17,7 +17,7 @@
 #define NCCL_STAGE_BYTES ((size_t)4 << 20) /* of each of the four memories of a slot */
 #define NCCL_GRAIN 64                      /* parts of a stage begin at multiples of it */
 #define NCCL_SLOTS 4
-#define NCCL_ABORT_DEADLINE_NS UINT64_C(5000000000)
+#define NCCL_ABORT_DEADLINE_NS UINT64_C(3000000000)
 
 /* LIVE: it may be used, under its mutex. ABORTING: a keeper has taken it. GONE: NCCL holds nothing of it. */
 enum comm_state { COMM_LIVE, COMM_ABORTING, COMM_GONE };
