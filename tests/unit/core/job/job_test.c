@@ -189,7 +189,7 @@ Test(job, mistakes)
         {"run.strategy=mirrored", "run.strategy is mirrored"},
         {"run.strategy=multiworker", "did you mean multi_worker?"},
         {"run.checkpoint.keep=1", "run.checkpoint.keep must be from 2"},
-        {"run.transport=ib", "it may be auto, shm, tcp, hybrid or mpi"},
+        {"run.transport=ib", "it may be auto, shm, tcp, hybrid, mpi or nccl"},
         {"run=[1]", "run must be a section"},
         {"no equals sign", "key.path=value"},
         {"=1", "key.path=value"},
