@@ -63,10 +63,13 @@ def library_is_missing(folder, job, out):
 
 @with_job
 def any_order_where_fast(folder, job, out):
-    """All ranks have the same sums, or the votes of the steps would differ."""
+    """All ranks have the same sums, or the votes of the steps would differ. A build may lack the library of math: fast."""
+    if ls.run([ls.BINARY, "plan", job, "--set", "math=fast"], check=False)[0] != 0:
+        return "left out, math: fast does not run here"
     got = ls.train(job, out, *NCCL, "3", "--set", "math=fast", "--max-steps", "40")
     if got["steps"] != 40 or got["transport"] != "nccl":
         raise ls.Failed(f"{got}")
+    return "it ran"
 
 
 CASES = [mnist_has_the_same_numbers, worker_killed, library_is_missing, any_order_where_fast]
