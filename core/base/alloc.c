@@ -10,11 +10,14 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static _Atomic uint64_t fail_countdown;
+static _Atomic uint64_t allocations;
 
+/* Counts every allocation on the way. */
 static int must_fail(void)
 {
     uint64_t left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
 
+    (void)atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
     if (left == 0)
         return 0;
     return atomic_fetch_sub(&fail_countdown, 1) == 1;
@@ -23,6 +26,11 @@ static int must_fail(void)
 void ls_alloc_fail_after(uint64_t nth)
 {
     atomic_store(&fail_countdown, nth);
+}
+
+uint64_t ls_alloc_count(void)
+{
+    return atomic_load_explicit(&allocations, memory_order_relaxed);
 }
 
 void *ls_alloc(size_t size)

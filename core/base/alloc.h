@@ -29,5 +29,7 @@ void ls_free(void *memory);
 
 /* Tests: the allocation number `nth` from now (1 = the next) fails, once; 0 turns it off. */
 void ls_alloc_fail_after(uint64_t nth);
+/* Tests: allocations of the process so far, those that failed included. */
+uint64_t ls_alloc_count(void);
 
 #endif

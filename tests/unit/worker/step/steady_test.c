@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A training step that is not the first allocates nothing and asks the kernel for nothing but waiting (futex, yield). */
+#include "core/base/alloc.h"
+#include "tests/support/step_job.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#define WORLD 2
+#define WARM_STEPS 12 /* more than two epochs: whole and short batches, both places of the loader */
+#define STEPS 40
+#define CALLS 512
+
+/* Of the child in which the steps run. */
+struct record {
+    _Atomic int arrived, steps;
+    _Atomic int calls[CALLS]; /* by number: system calls that are not allowed */
+    uint64_t allocations;
+    int failed;
+};
+
+static struct record *record;
+
+static void note_call(int signal, siginfo_t *info, void *context)
+{
+    ucontext_t *user = context;
+
+    (void)signal;
+    atomic_fetch_add(&record->calls[(unsigned)info->si_syscall % CALLS], 1);
+    user->uc_mcontext.gregs[REG_RAX] = -ENOSYS;
+}
+
+#define ALLOW(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* For all threads of the process, for good. The clock is read without the kernel where the machine has such a clock. */
+static int forbid_calls(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(SYS_futex),
+        ALLOW(SYS_sched_yield),
+        ALLOW(SYS_clock_gettime),
+        ALLOW(SYS_rt_sigreturn),
+        ALLOW(SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    struct sigaction action = {.sa_sigaction = note_call, .sa_flags = SA_SIGINFO};
+
+    (void)sigaction(SIGSYS, &action, NULL);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -1;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
+static void meet(int times)
+{
+    atomic_fetch_add(&record->arrived, 1);
+    while (atomic_load(&record->arrived) < times * WORLD)
+        (void)sched_yield();
+}
+
+static enum ls_status steady(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+    uint64_t before;
+
+    (void)state;
+    for (int i = 0; i < WARM_STEPS && status == LS_OK; i++)
+        status = ls_replica_step(replica, err);
+    if (status != LS_OK)
+        fprintf(stderr, "rank %d: %s\n", replica->rank, err->message);
+    meet(1);
+    before = ls_alloc_count();
+    if (replica->rank == 0 && forbid_calls() != 0)
+        _exit(2);
+    meet(2);
+    for (int i = 0; i < STEPS && status == LS_OK; i++)
+        status = ls_replica_step(replica, err);
+    atomic_fetch_add(&record->steps, status == LS_OK ? STEPS : 0);
+    meet(3);
+    record->allocations = ls_alloc_count() - before;
+    meet(4);
+    _exit(0);
+}
+
+static void check_steady(const char *model, const char *run)
+{
+    const char *const overrides[] = {"epochs=1000"};
+    char directory[64];
+    pid_t child;
+    int status;
+
+    record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq((void *)record, MAP_FAILED);
+    lst_step_directory_init(directory);
+    child = fork();
+    if (child == 0) {
+        struct lst_step_ranks ranks;
+        lst_step_run(lst_step_job_with(directory, model, run, overrides, 1), WORLD, steady, NULL, &ranks);
+        _exit(1);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    lst_step_directory_deinit(directory);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status %x", (unsigned)status);
+    cr_assert_eq(atomic_load(&record->steps), WORLD * STEPS);
+    for (int i = 0; i < CALLS; i++)
+        cr_expect_eq(atomic_load(&record->calls[i]), 0, "%s: system call %d, %d times", model, i,
+                     atomic_load(&record->calls[i]));
+    cr_expect_eq(record->allocations, 0, "%s: %llu allocations in %d steps of %d ranks", model,
+                 (unsigned long long)record->allocations, STEPS, WORLD);
+    (void)munmap(record, sizeof *record);
+}
+
+Test(steady, mlp)
+{
+    check_steady("mlp.json", "{execution: graph}");
+}
+
+Test(steady, mlp_in_threads)
+{
+    check_steady("mlp.json", "{execution: graph, threads: 2}");
+}
+
+Test(steady, cnn)
+{
+    check_steady("cnn.json", "{execution: graph}");
+}
+
+#endif
