@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -304,12 +305,100 @@ static int case_family(struct team *team)
     return team_run_processes(team, family_member, &trouble);
 }
 
+/* Another thread, while the group is split. */
+static void *abort_later(void *argument)
+{
+    meet(4);
+    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 50000000u;)
+        (void)sched_yield();
+    ls_group_abort(argument, "the operator said so");
+    return NULL;
+}
+
+/* A group that ends while NCCL connects one that is split from it: that forming ends too, for all. */
+static int split_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group, *split = NULL;
+    struct ls_error err = LS_ERROR_INIT;
+    pthread_t aborter;
+    uint64_t start;
+    int failures;
+
+    make_trouble(argument, rank);
+    group = team_join(team, rank);
+    if (group == NULL || (rank == 0 && pthread_create(&aborter, NULL, abort_later, group) != 0))
+        return 1;
+    meet(4);
+    start = ls_clock_now_ns();
+    failures =
+        expect(rank, ls_group_split(group, 1, rank, &split, &err), LS_EINTERRUPTED, "the operator said so", &err);
+    failures += expect_within(rank, start, 2000);
+    if (rank == 0)
+        pthread_join(aborter, NULL);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_split(struct team *team)
+{
+    struct trouble trouble = {.variable = "STAND_IN_FAULT", .value = "init-hang:1:1", .rank = -1};
+
+    return team_run_processes(team, split_member, &trouble);
+}
+
 static int check_value(int rank, const char *what, double got, double wanted)
 {
     if (got == wanted || (isnan(got) && isnan(wanted)))
         return 0;
     fprintf(stderr, "rank %d: %s: %g, wanted %g\n", rank, what, got, wanted);
     return 1;
+}
+
+/* An element of small whole numbers, which every dtype holds exactly. */
+static void put(enum ls_dtype dtype, void *element, int value)
+{
+    static const uint16_t f16[7] = {0, 0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600};
+    float f32 = (float)value;
+    double f64 = value;
+    int64_t i64 = value;
+
+    if (dtype == LS_F16)
+        memcpy(element, &f16[value], 2);
+    else if (dtype == LS_BF16)
+        memcpy(element, (uint8_t *)&f32 + 2, 2);
+    else
+        memcpy(element,
+               dtype == LS_F32   ? (void *)&f32
+               : dtype == LS_F64 ? (void *)&f64
+                                 : (void *)&i64,
+               ls_dtype_size(dtype));
+}
+
+/* 1, 2 and 3 from three ranks, in every dtype: sums and products are 6 in any order, the largest integer is 3. */
+static int try_dtypes(struct ls_group *group, int rank)
+{
+    static const enum ls_dtype dtypes[] = {LS_F32, LS_F64, LS_BF16, LS_F16, LS_I32, LS_I64};
+    static uint64_t src[COUNT], dst[COUNT];
+    struct ls_error err = LS_ERROR_INIT;
+    int failures = 0;
+
+    for (int k = 0; k < 18 && failures == 0; k++) {
+        enum ls_reduction reduction = (enum ls_reduction[]){LS_SUM, LS_PRODUCT, LS_MAX}[k / 6];
+        enum ls_dtype dtype = dtypes[k % 6];
+        size_t size = ls_dtype_size(dtype);
+        struct ls_collective op = {
+            .kind = LS_ALL_REDUCE, .reduction = reduction, .dtype = dtype, .count = COUNT, .src = src, .dst = dst};
+        uint8_t wanted[8];
+        for (size_t i = 0; i < COUNT; i++)
+            put(dtype, (uint8_t *)src + i * size, 1 + rank);
+        put(dtype, wanted, reduction == LS_MAX ? 3 : 6);
+        failures += expect(rank, ls_group_run(group, &op, &err), LS_OK, NULL, &err);
+        for (size_t i = 0; i < COUNT && failures == 0; i++)
+            failures += memcmp((uint8_t *)dst + i * size, wanted, size) != 0;
+        if (failures > 0)
+            fprintf(stderr, "rank %d: reduction %d of %s\n", rank, (int)reduction, ls_dtype_name(dtype));
+    }
+    return failures;
 }
 
 /* 1e8 - 1e8 + 1 is 1 along the tree of three ranks; the stand-in's all-reduce, which begins with the last, gives 0. */
@@ -340,6 +429,7 @@ static int order_member(struct team *team, int rank, void *argument)
     src[0] = rank == 1 ? __builtin_nanf("") : 1.0f;
     failures += expect(rank, ls_group_run(group, &op, &err), LS_OK, NULL, &err);
     failures += check_value(rank, "minimum", (double)dst[0], (double)NAN);
+    failures += try_dtypes(group, rank);
     ls_group_destroy(group);
     return failures;
 }
@@ -396,6 +486,7 @@ static const struct {
     {"family", 3, case_family},
     {"order", 3, case_order},
     {"told", 3, case_told},
+    {"split", 3, case_split},
 };
 
 int main(int argc, char **argv)

@@ -142,15 +142,26 @@ static enum ls_status meet(struct forming *forming, struct ls_error *err)
     return status;
 }
 
+/* The group that this one is split from ended meanwhile, and took the communicator with it. */
+static enum ls_status aborted(const struct nccl *nccl, struct ls_error *err)
+{
+    const struct ls_group *parent = nccl->group->parent;
+
+    if (parent != NULL && atomic_load(&parent->end_state) != 0)
+        return lsi_group_end_error(parent, err);
+    return ls_error_set(err, LS_EINTERRUPTED, "rank %d: a communicator was aborted while it formed", nccl->group->rank);
+}
+
 static enum ls_status start_communicator(struct forming *forming, struct ls_error *err)
 {
     struct nccl *nccl = forming->nccl;
     struct nccl_config config = NCCL_CONFIG_DEFAULT;
-    int previous = lsi_nccl_device_enter(nccl);
-    int code;
+    int previous, code;
 
     config.blocking = 0;
-    (void)lsi_nccl_handle_enter(nccl->handle);
+    if (!lsi_nccl_handle_enter(nccl->handle))
+        return aborted(nccl, err);
+    previous = lsi_nccl_device_enter(nccl);
     code = nccl->library->nccl.comm_init(&nccl->handle->comm, nccl->group->world, card_of(forming, 0, 0)->id,
                                          nccl->group->rank, &config);
     lsi_nccl_handle_leave(nccl->handle);
@@ -162,12 +173,12 @@ static enum ls_status start_communicator(struct forming *forming, struct ls_erro
 /* LS_EAGAIN: not there yet. */
 static enum ls_status ask_communicator(struct nccl *nccl, struct ls_error *err)
 {
-    int state = NCCL_IN_PROGRESS, code = NCCL_OK;
+    int state = NCCL_IN_PROGRESS, code;
 
-    if (lsi_nccl_handle_enter(nccl->handle)) {
-        code = nccl->library->nccl.comm_async_error(nccl->handle->comm, &state);
-        lsi_nccl_handle_leave(nccl->handle);
-    }
+    if (!lsi_nccl_handle_enter(nccl->handle))
+        return aborted(nccl, err);
+    code = nccl->library->nccl.comm_async_error(nccl->handle->comm, &state);
+    lsi_nccl_handle_leave(nccl->handle);
     if (code == NCCL_OK && state == NCCL_IN_PROGRESS)
         return LS_EAGAIN;
     if (code == NCCL_OK && state == NCCL_OK)

@@ -72,17 +72,20 @@ static void release(struct nccl_handle *handle)
     ls_free(handle);
 }
 
+/* Never waits for a keeper: it says so before it takes what it aborts, and its abort may hang. */
 bool lsi_nccl_handle_enter(struct nccl_handle *handle)
 {
-    bool live;
+    bool live = true, taken = false;
 
-    (void)pthread_mutex_lock(&handle->use);
-    (void)pthread_mutex_lock(&registry);
-    live = handle->state == COMM_LIVE;
-    (void)pthread_mutex_unlock(&registry);
-    if (!live)
-        (void)pthread_mutex_unlock(&handle->use);
-    return live;
+    while (live && !taken) {
+        (void)pthread_mutex_lock(&registry);
+        live = handle->state == COMM_LIVE;
+        taken = live && pthread_mutex_trylock(&handle->use) == 0;
+        (void)pthread_mutex_unlock(&registry);
+        if (live && !taken)
+            (void)sched_yield();
+    }
+    return taken;
 }
 
 void lsi_nccl_handle_leave(struct nccl_handle *handle)

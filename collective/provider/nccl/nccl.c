@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <time.h>
 
-#define YIELD_ROUNDS 200
+#define YIELD_ROUNDS 20
 #define LOOK_ROUNDS 16
 
 static bool rounds_run(const struct nccl *nccl)

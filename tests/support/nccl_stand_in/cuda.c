@@ -62,7 +62,7 @@ void stand_in_pause(int round)
 {
     struct timespec pause = {0, 50000};
 
-    if (round < 100)
+    if (round < 10)
         (void)sched_yield();
     else
         (void)nanosleep(&pause, NULL);

@@ -5,7 +5,7 @@
  * device. Every call outside of a communicator's own is checked against NCCL's rules.
  *
  * STAND_IN_FAULT=KIND:RANK:NUMBER, NUMBER counting the rank's calls from 0:
- *   init-error, init-hang    forming fails, or never ends
+ *   init-error, init-hang    forming fails, or never ends (NUMBER counts the process's communicators)
  *   async-error              the call never ends, and the communicator tells ncclRemoteError
  *   stuck                    the call never ends
  *   call-error               the call is refused
@@ -55,6 +55,7 @@ struct nccl_comm {
     _Atomic int busy; /* calls on their way or on a stream */
     _Atomic int entered;
     bool dead;
+    int made; /* communicators of this process before it */
     int calls;
     char fault[32];
     int fault_at;
@@ -157,14 +158,14 @@ static void *start(void *argument)
 {
     struct nccl_comm *comm = argument;
 
-    if (has_fault(comm, "init-error", 0)) {
+    if (has_fault(comm, "init-error", comm->made)) {
         atomic_store(&comm->state, 2);
         return NULL;
     }
-    if (!has_fault(comm, "init-hang", 0))
+    if (!has_fault(comm, "init-hang", comm->made))
         atomic_fetch_add(&comm->segment->arrived, 1);
     for (int i = 0; atomic_load(&comm->aborted) == 0; i++) {
-        if (atomic_load(&comm->segment->arrived) == comm->world && !has_fault(comm, "init-hang", 0)) {
+        if (atomic_load(&comm->segment->arrived) == comm->world && !has_fault(comm, "init-hang", comm->made)) {
             (void)shm_unlink(comm->name);
             atomic_store(&comm->state, NCCL_OK);
             return NULL;
@@ -177,6 +178,7 @@ static void *start(void *argument)
 
 int ncclCommInitRankConfig(struct nccl_comm **made, int world, struct nccl_id id, int rank, struct nccl_config *config)
 {
+    static _Atomic int comms_made;
     struct nccl_comm *comm = calloc(1, sizeof *comm);
     int fd;
 
@@ -185,6 +187,7 @@ int ncclCommInitRankConfig(struct nccl_comm **made, int world, struct nccl_id id
     if (config == NULL || config->magic != NCCL_CONFIG_MAGIC || config->size < sizeof *config || config->blocking != 0)
         stand_in_die("a communicator that blocks, or a configuration that was not initialised");
     memcpy(comm->name, id.bytes, sizeof comm->name);
+    comm->made = atomic_fetch_add(&comms_made, 1);
     comm->world = world;
     comm->rank = rank;
     (void)cudaGetDevice(&comm->device);
