@@ -40,6 +40,7 @@ struct team {
     const char *socket;
     struct ls_member members[WORLD];
     struct ls_compress *made[WORLD];
+    uint64_t allocations; /* of all ranks from rank 0's third step to its last */
 };
 
 struct member {
@@ -95,10 +96,14 @@ static enum ls_status steps(struct team *t, struct ls_compress *c, int rank, str
                 status = bucket(c, &span, err);
         }
         ls_compress_commit(c);
+        if (rank == 0 && s == 1)
+            t->allocations = ls_alloc_count();
         for (int i = 0; rank == 0 && i < ITEMS; i++)
             for (int64_t e = 0; e < ls_shape_count(&items[i].shape); e++)
                 t->total[i][e] += (double)t->applied[0][i][e];
     }
+    if (rank == 0)
+        t->allocations = ls_alloc_count() - t->allocations;
     for (int p = 0; p < 2 * REDUCES; p++)
         ls_free(partials[p]);
     return status;
@@ -268,6 +273,8 @@ Test(compress, nothing_is_lost)
                 }
             cr_expect_lt(worst, 1e-4, "%s, %d ranks: %g is lost", methods[k].method, worlds[w], worst);
             cr_expect_gt(largest, 1e-4, "%s keeps something", methods[k].method);
+            cr_expect_eq(t.allocations, 0, "%s: %llu allocations in steady steps", methods[k].method,
+                         (unsigned long long)t.allocations);
             discard(&t);
         }
 }
