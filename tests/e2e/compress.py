@@ -60,6 +60,18 @@ def carrier_and_execution(folder, job, out):
             ls.same(told, expected)
 
 
+@with_job
+def across_hosts(folder, job, out):
+    """Two workers share a host, the third is on another one."""
+    hosts = [{"LOCKSTEP_HOST": name} for name in "aab"]
+    for number, method in enumerate(METHODS):
+        words = compressed(method)
+        told = ls.cluster(job, os.path.join(folder, f"a{number}"), hosts, *words)
+        if told["transport"] != "hybrid":
+            raise ls.Failed(f"it went over {told['transport']}")
+        ls.same(told, ls.train(job, os.path.join(folder, f"b{number}"), *words, "--workers", "3"))
+
+
 def used_again():
     """Sums that batch normalisation uses within the step are not compressed; what is shared by two calls is, once."""
     with ls.Folder() as folder:
@@ -145,8 +157,8 @@ def mnist():
     return ", ".join(reached)
 
 
-CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, used_again, another_world, refused, off,
-                                   what_is_told, mnist)]
+CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, across_hosts, used_again, another_world,
+                                   refused, off, what_is_told, mnist)]
 
 
 def fast_is_there():
