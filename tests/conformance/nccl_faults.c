@@ -33,6 +33,7 @@ static int expect(int rank, enum ls_status status, enum ls_status wanted, const 
     return 1;
 }
 
+/* Generous: the machine may be busy with other work. What hangs takes the 3 s of an abort or a deadline of 20 s longer. */
 static int expect_within(int rank, uint64_t since_ns, uint64_t most_ms)
 {
     uint64_t took = ls_clock_now_ns() - since_ns;
@@ -78,7 +79,7 @@ static int forming_member(struct team *team, int rank, void *argument)
     make_trouble(trouble, rank);
     status = ls_group_create("nccl", &options, &group, &err);
     /* An abort of what hangs may take its deadline. */
-    return expect(rank, status, trouble->status, trouble->text, &err) + expect_within(rank, start, 3000);
+    return expect(rank, status, trouble->status, trouble->text, &err) + expect_within(rank, start, 6000);
 }
 
 static int form(struct team *team, const char *variable, const char *value, int rank, enum ls_status status,
@@ -161,9 +162,9 @@ static int running_member(struct team *team, int rank, void *argument)
         status = sum(group, COUNT, &err);
     failures = expect(rank, status, trouble->status, trouble->text, &err);
     /* The grace for a death to be heard of is 300 ms, a deadline here 400. */
-    failures += expect_within(rank, start, 3000);
+    failures += expect_within(rank, start, 6000);
     ls_group_destroy(group);
-    return failures + expect_within(rank, start, 4000);
+    return failures + expect_within(rank, start, 6000);
 }
 
 static int run_with(struct team *team, const char *fault, enum ls_status status, const char *text)
@@ -249,11 +250,11 @@ static int abort_member(struct team *team, int rank, void *argument)
     start = ls_clock_now_ns();
     if (rank == 0)
         ls_group_abort(group, "the operator said so");
-    failures = rank == 0 ? expect_within(rank, start, 100) : 0;
+    failures = rank == 0 ? expect_within(rank, start, 1000) : 0;
     failures += expect(rank, sum(group, COUNT, &err), LS_EINTERRUPTED, "the operator said so", &err);
-    failures += expect_within(rank, start, 400);
+    failures += expect_within(rank, start, 2000);
     ls_group_destroy(group);
-    return failures + expect_within(rank, start, rank == 0 ? 5000 : 1500);
+    return failures + expect_within(rank, start, rank == 0 ? 5500 : 2500);
 }
 
 static int case_abort_hang(struct team *team)
@@ -292,10 +293,10 @@ static int family_member(struct team *team, int rank, void *argument)
         ls_group_abort(split, "the operator said so");
     failures += expect(rank, ls_request_wait(requests[1], &err), LS_EINTERRUPTED, "the operator said so", &err);
     failures += expect(rank, ls_request_wait(requests[0], &err), LS_EINTERRUPTED, "the operator said so", &err);
-    failures += expect_within(rank, start, 400);
+    failures += expect_within(rank, start, 2000);
     ls_group_destroy(split);
     ls_group_destroy(group);
-    return failures + expect_within(rank, start, 1500);
+    return failures + expect_within(rank, start, 2500);
 }
 
 static int case_family(struct team *team)
@@ -332,7 +333,7 @@ static int split_member(struct team *team, int rank, void *argument)
     start = ls_clock_now_ns();
     failures =
         expect(rank, ls_group_split(group, 1, rank, &split, &err), LS_EINTERRUPTED, "the operator said so", &err);
-    failures += expect_within(rank, start, 2000);
+    failures += expect_within(rank, start, 5000);
     if (rank == 0)
         pthread_join(aborter, NULL);
     ls_group_destroy(group);
