@@ -68,13 +68,15 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
         return ls_error_set(err, LS_EUSAGE, "--ranks is from 1 to %d", LS_BENCH_MAX_RANKS);
     if (rounds < 1 || rounds > MOST_ROUNDS)
         return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d", MOST_ROUNDS);
-    if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "mpi") != 0 &&
-        strcmp(backend, "nccl") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp, mpi and nccl, not \"%s\"", backend);
+    if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "hybrid") != 0 &&
+        strcmp(backend, "mpi") != 0 && strcmp(backend, "nccl") != 0)
+        return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp, hybrid, mpi and nccl, not \"%s\"", backend);
+    if (bench->hosts < 1)
+        return ls_error_set(err, LS_EUSAGE, "--hosts is at least 1");
     if (against != NULL && strcmp(against, "mpi") != 0 && strcmp(against, "gloo") != 0)
         return ls_error_set(err, LS_EUSAGE, "--against knows mpi and gloo, not \"%s\"", against);
     bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
-    if (bench->gloo && (bench->table || strcmp(backend, "mpi") == 0))
+    if (bench->gloo && (bench->table || (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0)))
         return ls_error_set(err, LS_EUSAGE, "--against gloo is for --backend shm or tcp, without --table");
     bench->ranks = (int)ranks;
     bench->rounds = (int)rounds;
@@ -204,11 +206,13 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 {
     struct ls_bench_allreduce bench = {.backend = "shm"};
     const char *against = NULL, *sizes = USUAL_SIZES;
-    int64_t ranks = 2, rounds = 15;
+    int64_t ranks = 2, rounds = 15, hosts = 2;
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
-        {"backend", "NAME", "shm (both with registered and with any memory), tcp, mpi or nccl", LS_OPTION_TEXT,
+        {"backend", "NAME",
+         "shm (both with registered and with any memory), tcp, hybrid (beside flat tcp), mpi or nccl", LS_OPTION_TEXT,
          &bench.backend},
+        {"hosts", "N", "hosts to pretend for --backend hybrid (2)", LS_OPTION_COUNT, &hosts},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
         {"against", "NAME",
@@ -221,6 +225,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
     enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 0, NULL, err);
 
+    bench.hosts = (int)(hosts < ranks ? hosts : ranks);
     if (status == LS_OK)
         status = check(&bench, ranks, rounds, against, err);
     if (status == LS_OK)

@@ -23,7 +23,7 @@ struct race {
     const struct ls_bench_allreduce *bench;
     struct ls_member members[LS_BENCH_MAX_RANKS];
     struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
-    struct ls_group *other;   /* tcp, mpi or nccl where that is what races */
+    struct ls_group *other;   /* tcp, hybrid, mpi or nccl where that is what races */
     struct ls_group *ways[MOST_VARIANTS];
     int way_count, joined;
     void *shared; /* registered with control */
@@ -57,18 +57,24 @@ static enum ls_status join(struct race *race, const char *backend, int listener,
     return ls_group_create(backend, &options, group, err);
 }
 
+static int host_of(const struct ls_bench_allreduce *bench, int rank)
+{
+    return rank * bench->hosts / bench->ranks;
+}
+
 static enum ls_status join_control(struct race *race, struct ls_error *err)
 {
     for (int r = 0; r < race->bench->ranks; r++) {
         race->members[r] = (struct ls_member){.worker = (uint64_t)r + 1, .incarnation = 1};
-        (void)ls_str_into(race->members[r].host, sizeof race->members[r].host, "this machine");
+        (void)snprintf(race->members[r].host, sizeof race->members[r].host, "host %d", host_of(race->bench, r));
         (void)ls_str_into(race->members[r].address, sizeof race->members[r].address, "127.0.0.1");
     }
     return join(race, race->bench->ranks == 1 ? "self" : "shm", -1, NULL, &race->control, err);
 }
 
 /* Everybody listens and tells everybody where. */
-static enum ls_status join_tcp(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
+static enum ls_status join_listening(struct race *race, const char *backend, const char *way, struct ls_group **group,
+                                     struct ls_error *err)
 {
     int64_t counts[LS_BENCH_MAX_RANKS], ports[LS_BENCH_MAX_RANKS], own;
     uint16_t port;
@@ -85,7 +91,7 @@ static enum ls_status join_tcp(struct race *race, const char *way, struct ls_gro
     for (int r = 0; r < race->bench->ranks; r++)
         race->members[r].port = (uint16_t)ports[r];
     if (status == LS_OK)
-        status = join(race, race->bench->backend, listener, way, group, err);
+        status = join(race, backend, listener, way, group, err);
     if (status != LS_OK)
         ls_tcp_unlisten(listener);
     return status;
@@ -101,6 +107,21 @@ static void bind(const struct ls_bench_allreduce *bench)
     CPU_ZERO(&one);
     CPU_SET((unsigned)bench->rank, &one);
     (void)sched_setaffinity(0, sizeof one, &one);
+}
+
+/* Each pretended host has processors of its own, as far as there are enough: ranks of one wait as on a real one. */
+static void bind_to_host(const struct ls_bench_allreduce *bench)
+{
+    int processors = (int)sysconf(_SC_NPROCESSORS_ONLN), host = host_of(bench, bench->rank);
+    int each = processors / bench->hosts;
+    cpu_set_t own;
+
+    if (strcmp(bench->backend, "hybrid") != 0 || each < 1)
+        return;
+    CPU_ZERO(&own);
+    for (int i = 0; i < each; i++)
+        CPU_SET((unsigned)(host * each + i), &own);
+    (void)sched_setaffinity(0, sizeof own, &own);
 }
 
 static void measure_round_trip(struct race *race)
@@ -132,9 +153,24 @@ static int add(struct race *race, struct ls_bench_variant variant)
 
 static enum ls_status join_backend(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
 {
-    if (strcmp(race->bench->backend, "tcp") == 0 || strcmp(race->bench->backend, "nccl") == 0)
-        return join_tcp(race, way, group, err);
-    return join(race, race->bench->backend, -1, way, group, err);
+    const char *backend = race->bench->backend;
+
+    if (strcmp(backend, "tcp") == 0 || strcmp(backend, "hybrid") == 0 || strcmp(backend, "nccl") == 0)
+        return join_listening(race, backend, way, group, err);
+    return join(race, backend, -1, way, group, err);
+}
+
+/* Beside the composed hosts: all ranks over tcp. */
+static enum ls_status add_flat(struct race *race, struct ls_error *err)
+{
+    struct ls_group **group = &race->ways[race->way_count];
+    enum ls_status status = join_listening(race, "tcp", NULL, group, err);
+
+    if (status != LS_OK)
+        return status;
+    race->way_count++;
+    (void)add(race, (struct ls_bench_variant){"tcp, flat", ls_bench_group, *group, race->src, race->dst, NULL});
+    return LS_OK;
 }
 
 /* A group for each way; over shared memory each has its registered buffers. */
@@ -182,6 +218,10 @@ static enum ls_status add_variants(struct race *race, struct ls_error *err)
         (void)add(race, (struct ls_bench_variant){"shm, any memory", ls_bench_group, race->control, src, dst, NULL});
     } else {
         (void)add(race, (struct ls_bench_variant){race->bench->backend, ls_bench_group, race->other, src, dst, NULL});
+        if (strcmp(race->bench->backend, "hybrid") == 0)
+            status = add_flat(race, err);
+        if (status != LS_OK)
+            return status;
     }
     race->copy = add(race, (struct ls_bench_variant){"memcpy", ls_bench_copy, NULL, src, dst, NULL});
     if (race->bench->mpi) {
@@ -196,8 +236,10 @@ static enum ls_status add_variants(struct race *race, struct ls_error *err)
 static enum ls_status prepare(struct race *race, struct ls_error *err)
 {
     const struct ls_bench_allreduce *bench = race->bench;
-    enum ls_status status = join_control(race, err);
+    enum ls_status status;
 
+    bind_to_host(bench);
+    status = join_control(race, err);
     for (int i = 0; i < bench->size_count; i++)
         race->most_bytes = bench->sizes[i] > race->most_bytes ? bench->sizes[i] : race->most_bytes;
     if (status == LS_OK && strcmp(bench->backend, "shm") != 0)
