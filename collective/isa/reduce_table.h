@@ -41,7 +41,7 @@
 
 #if LSI_VECTOR > 16
 /* Hardware stops fetching ahead at the end of a page; this goes on into the next. */
-#define AHEAD_BYTES 4096
+#define PAGE_BYTES 4096
 
 /* The vector that stands at `from`, past the cache. */
 static inline void put(uint8_t *to, const void *from, size_t bytes)
@@ -61,8 +61,18 @@ static inline void put(uint8_t *to, const void *from, size_t bytes)
 static inline void fetch_block(const uint8_t *a, const uint8_t *b)
 {
     for (size_t line = 0; line < LSI_BLOCK_BYTES; line += 64) {
-        _mm_prefetch((const char *)a + AHEAD_BYTES + line, _MM_HINT_T0);
-        _mm_prefetch((const char *)b + AHEAD_BYTES + line, _MM_HINT_T0);
+        _mm_prefetch((const char *)a + PAGE_BYTES + line, _MM_HINT_T0);
+        _mm_prefetch((const char *)b + PAGE_BYTES + line, _MM_HINT_T0);
+    }
+}
+
+/* A store past the cache waits for the address of its page: found by one fetch, two pages before. */
+static inline void find_pages(void *const *outs, int out_count, size_t at)
+{
+    for (int o = 0; o < out_count; o++) {
+        const char *to = (const char *)outs[o] + at;
+        if (((uintptr_t)to & (PAGE_BYTES - 1)) < LSI_BLOCK_BYTES)
+            _mm_prefetch(to + 2 * PAGE_BYTES, _MM_HINT_T0);
     }
 }
 
@@ -75,6 +85,7 @@ static inline void fetch_block(const uint8_t *a, const uint8_t *b)
         for (size_t i = 0; i < bytes; i += LSI_BLOCK_BYTES) {                                                          \
             V r[LSI_BLOCK_BYTES / sizeof(V)];                                                                          \
             fetch_block(pa + i, pb + i);                                                                               \
+            find_pages(outs, out_count, at + i);                                                                       \
             _Pragma("GCC unroll 16") for (size_t k = 0; k < LSI_BLOCK_BYTES / sizeof(V); k++)                          \
             {                                                                                                          \
                 V x, y;                                                                                                \
@@ -93,8 +104,12 @@ static inline void fetch_block(const uint8_t *a, const uint8_t *b)
 
 static void stream_lines(uint8_t *dst, const uint8_t *src, size_t lines)
 {
-    for (size_t i = 0; i < 64 * lines; i += LSI_VECTOR)
-        put(dst + i, src + i, LSI_VECTOR);
+    for (size_t i = 0; i < 64 * lines; i += 64) {
+        if (((uintptr_t)(dst + i) & (PAGE_BYTES - 1)) == 0)
+            _mm_prefetch((const char *)dst + i + 2 * PAGE_BYTES, _MM_HINT_T0);
+        for (size_t k = 0; k < 64; k += LSI_VECTOR)
+            put(dst + i + k, src + i + k, LSI_VECTOR);
+    }
 }
 #define STREAM stream_lines
 #else
