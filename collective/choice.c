@@ -154,12 +154,28 @@ static bool fits(const struct lsi_choice *row, const struct ls_request *request)
                                     : group->ops->supports != NULL && group->ops->supports(kind, row->way);
 }
 
+/* The way that the caller wishes. */
+static bool wished(struct ls_request *request)
+{
+    const struct ls_group *group = request->group;
+    int kind = request->op.kind == LS_ALL_REDUCE_TREE ? LS_ALL_REDUCE : (int)request->op.kind;
+
+    for (int way = 0; way < WAYS; way++) {
+        if (strcmp(request->op.way, lsi_way_name(way)) != 0 || way == LSI_ONE_SHOT || way == LSI_NATIVE ||
+            group->ops->supports == NULL || !group->ops->supports(kind, (enum lsi_way)way))
+            continue;
+        request->way = (enum lsi_way)way;
+        return true;
+    }
+    return false;
+}
+
 void lsi_choose(struct ls_request *request)
 {
     const struct lsi_choices *choices = &request->group->choices;
 
     request->way = LSI_ONE_SHOT;
-    if (request->op.kind == LS_BARRIER)
+    if (request->op.kind == LS_BARRIER || (request->op.way != NULL && wished(request)))
         return;
     for (int i = 0; i < choices->count; i++)
         if (fits(&choices->row[i], request)) {

@@ -102,7 +102,8 @@ struct ls_collective {
     /* ALL_REDUCE_TREE, and REDUCE_SCATTER where it is one of partials; borrowed until the request ends */
     const struct ls_tree_layout *layout;
     const void *const *leaves; /* with a layout: this rank's partials, one per own range; borrowed */
-    uint32_t label;        /* the caller's name for it in reports (ls_group_wait), 0: none; members need not agree */
+    const char *way; /* nullable, static: the way it is to go where it can ("gather"), before the table; alike in all */
+    uint32_t label;  /* the caller's name for it in reports (ls_group_wait), 0: none; members need not agree */
     uint64_t *finished_ns; /* nullable, borrowed: gets the time of its completion here (ls_clock_now_ns) */
 };
 
@@ -116,8 +117,14 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
 /* Waits. LS_EPEER names the lost member, LS_ETIMEOUT who is waited for, LS_EINTERRUPTED an abort and its reason,
  * LS_EDIVERGED a mismatch of layouts with both sides. Ends the request in every case. */
 enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err);
+/* The same for a thread beside those that compute: it does not spin, so it is woken a little later, unless *hurry is true,
+ * which any thread may change. */
+enum ls_status ls_request_wait_beside(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err);
 /* start + wait */
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
+/* Whether a thread of its own may drive this member's operations while the others compute, and gains by it: the network
+ * moves data by itself, and a wait sleeps. */
+bool ls_group_drives_beside(const struct ls_group *group);
 /* "canonical", "direct", ...: the way that a started operation goes. */
 const char *ls_request_way(const struct ls_request *request);
 /* Bytes that all members have copied or sent in this group so far by this member. */

@@ -131,6 +131,8 @@ struct ls_provider_ops {
      * a peer waits (-1: not known). So the one that keeps all waiting is named, and not one that waits itself. */
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
+    /* Optional, for ls_group_drives_beside; absent: no. */
+    bool (*drives_beside)(const void *state);
     /* Optional: the time that deadlines are measured in, where it is not the clock's. */
     uint64_t (*now_ns)(void *state);
 };

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ASLEEP (INT32_MAX / 2) /* a round at which no provider spins */
+
 static const char *kind_name(int kind)
 {
     static const char *const names[] = {
@@ -399,11 +401,12 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
     return LS_OK;
 }
 
-static void drive(struct ls_request *request)
+/* hurry: NULL, or where it is false a provider does not spin. */
+static void drive(struct ls_request *request, const _Atomic bool *hurry)
 {
     struct ls_group *group = request->group;
     uint64_t ticks = group->ticks;
-    bool slept = false;
+    bool slept = false, asleep;
     int round = 0;
 
     for (;;) {
@@ -422,23 +425,39 @@ static void drive(struct ls_request *request)
         }
         if (request->finished)
             return;
-        slept = group->ops->idle(group->state, round);
+        asleep = hurry != NULL && !atomic_load_explicit(hurry, memory_order_relaxed);
+        slept = group->ops->idle(group->state, asleep ? ASLEEP : round);
         round = round < INT32_MAX ? round + 1 : round;
     }
 }
 
-enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
+static enum ls_status wait_for(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err)
 {
     struct ls_group *group = request->group;
     enum ls_status status;
 
     if (!request->finished)
-        drive(request);
+        drive(request, hurry);
     status = request->status;
     if (status != LS_OK)
         status = lsi_group_end_error(group, err);
     give_request(request);
     return status;
+}
+
+enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
+{
+    return wait_for(request, NULL, err);
+}
+
+enum ls_status ls_request_wait_beside(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err)
+{
+    return wait_for(request, hurry, err);
+}
+
+bool ls_group_drives_beside(const struct ls_group *group)
+{
+    return group->world > 1 && group->ops->drives_beside != NULL && group->ops->drives_beside(group->state);
 }
 
 const char *ls_request_way(const struct ls_request *request)

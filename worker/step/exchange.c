@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-#define FIRST_BUCKET_BYTES (256u << 10) /* small, so that communication begins early */
-#define BUCKET_BYTES (4u << 20)
-
 enum entry_kind { ENTRY_SUM, ENTRY_MOMENTS, ENTRY_SCALAR };
 
 struct entry {
@@ -28,6 +25,7 @@ struct bucket {
     bool compressed, advanced;
     size_t offset, bytes;
     struct ls_request *request;
+    struct ls_parcel parcel;          /* in place of the request where there is a courier */
     uint64_t started_ns, finished_ns; /* of a traced step */
     const char *way;
     bool done;
@@ -44,16 +42,19 @@ struct ls_exchange {
     struct bucket *buckets;
     int leaves, stack;
     bool one_by_one;
+    struct ls_arrangement arrangement;
+    bool carried; /* by the courier, in this step */
     size_t leaf_bytes;
     uint8_t *registered; /* leaves, then the reduced values */
     uint8_t *scratch;    /* stack - 1 more levels for calls inside a leaf */
     void **partials;     /* [leaf][depth][reduce] */
     const void **reduced;
-    const void **leaf_pointers; /* [bucket][own leaf], then [leaf of all ranks] for moments */
+    const void **leaf_pointers; /* [bucket, at most one an entry][own leaf], then [leaf of all ranks] for moments */
     uint8_t *gathered;          /* moments of all leaves of all ranks */
     size_t gathered_bytes;
     struct ls_tree_program pair, tree;
     struct ls_compress *compress;
+    struct ls_courier *courier;
     const struct ls_tracing *tracing;
     uint64_t step;
 };
@@ -65,16 +66,14 @@ static enum entry_kind kind_of(const struct ls_program_reduce *reduce)
     return reduce->dtype == LS_F32 ? ENTRY_SUM : ENTRY_SCALAR;
 }
 
-/* Lays entries out in ready order and cuts the f32 sums of a segment into buckets. */
+/* Lays entries out in ready order. */
 static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
 {
-    struct bucket *open = NULL;
     size_t offset = 0;
 
     for (int i = 0; i < ex->entry_count; i++) {
         const struct ls_program_reduce *reduce = ls_program_reduce_at(program, i);
         struct entry *e = &ex->entries[i];
-        size_t limit = ex->one_by_one ? 0 : ex->bucket_count <= 1 ? FIRST_BUCKET_BYTES : BUCKET_BYTES;
 
         *e = (struct entry){.kind = kind_of(reduce),
                             .dtype = reduce->dtype,
@@ -84,6 +83,21 @@ static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
                             .offset = offset};
         e->bytes = ((size_t)e->count * ls_dtype_size(e->dtype) + LS_ALIGNMENT - 1) & ~(size_t)(LS_ALIGNMENT - 1);
         offset += e->bytes;
+    }
+    ex->leaf_bytes = offset > 0 ? offset : LS_ALIGNMENT;
+}
+
+/* Cuts the f32 sums of a segment into buckets. */
+static void cut(struct ls_exchange *ex)
+{
+    const struct ls_arrangement *a = &ex->arrangement;
+    struct bucket *open = NULL;
+
+    ex->bucket_count = 0;
+    for (int i = 0; i < ex->entry_count; i++) {
+        struct entry *e = &ex->entries[i];
+        size_t limit = ex->one_by_one ? 0 : ex->bucket_count <= 1 ? a->first_bucket_bytes : a->bucket_bytes;
+
         if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit ||
                              open->compressed != ls_compress_takes(ex->compress, i)))
             open = NULL;
@@ -100,7 +114,6 @@ static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
         open->bytes += e->bytes;
         e->bucket = (int)(open - ex->buckets);
     }
-    ex->leaf_bytes = offset > 0 ? offset : LS_ALIGNMENT;
 }
 
 static void point(struct ls_exchange *ex)
@@ -137,7 +150,7 @@ static enum ls_status allocate(struct ls_exchange *ex, struct ls_error *err)
 
     ex->partials = ls_alloc_zeroed(leaves * (size_t)ex->stack * entries, sizeof(void *));
     ex->reduced = ls_alloc_zeroed(entries, sizeof(void *));
-    ex->leaf_pointers = ls_alloc_zeroed(((size_t)ex->bucket_count + (size_t)ex->world) * leaves, sizeof(void *));
+    ex->leaf_pointers = ls_alloc_zeroed((entries + (size_t)ex->world) * leaves, sizeof(void *));
     ex->scratch = ls_alloc_aligned((size_t)(ex->stack - 1) * ex->leaf_bytes);
     ex->gathered_bytes = moments_bytes(ex) * leaves * (size_t)(ex->world + 1);
     ex->gathered = ls_alloc_aligned(ex->gathered_bytes);
@@ -153,6 +166,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
 {
     struct ls_exchange *ex = ls_alloc_zeroed(1, sizeof *ex);
     struct ls_range two[2] = {{0, 1}, {1, 1}};
+    struct ls_tuner usual;
     enum ls_status status;
 
     if (ex == NULL)
@@ -166,6 +180,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
     ex->stack = options->depth > 0 ? options->depth : 1;
     ex->one_by_one = options->one_by_one;
     ex->tracing = options->tracing;
+    ex->courier = options->compress == NULL && !options->one_by_one ? options->courier : NULL;
     ex->compress = options->compress;
     ls_tree_program_build(two, 2, 2, &ex->pair);
     ex->entries = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->entries);
@@ -174,6 +189,9 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
         status = ls_error_set(err, LS_ENOMEM, "not enough memory for the step's exchange");
     } else {
         lay_out(ex, program);
+        ls_tuner_init(&usual, &(struct ls_tuner_options){.fixed = true, .beside = ex->courier != NULL});
+        ex->arrangement = *ls_tuner_arrangement(&usual);
+        cut(ex);
         status = allocate(ex, err);
     }
     if (status != LS_OK) {
@@ -204,10 +222,45 @@ size_t ls_exchange_bytes(const struct ls_exchange *exchange)
     return ((size_t)exchange->leaves + (exchange->world > 1 ? 1 : 0)) * exchange->leaf_bytes;
 }
 
+void ls_exchange_arrange(struct ls_exchange *exchange, const struct ls_arrangement *arrangement)
+{
+    bool cuts = exchange->arrangement.first_bucket_bytes != arrangement->first_bucket_bytes ||
+                exchange->arrangement.bucket_bytes != arrangement->bucket_bytes;
+
+    if (exchange->compress != NULL || exchange->one_by_one)
+        return;
+    exchange->arrangement = *arrangement;
+    if (cuts)
+        cut(exchange);
+}
+
+int ls_exchange_bucket_count(const struct ls_exchange *exchange)
+{
+    return exchange->bucket_count;
+}
+
+size_t ls_exchange_largest_bucket(const struct ls_exchange *exchange)
+{
+    size_t most = 0;
+
+    for (int b = 0; b < exchange->bucket_count; b++)
+        if (exchange->buckets[b].bytes > most)
+            most = exchange->buckets[b].bytes;
+    return most;
+}
+
+const char *ls_exchange_way(const struct ls_exchange *exchange)
+{
+    const char *way = exchange->bucket_count > 0 ? exchange->buckets[exchange->bucket_count - 1].way : NULL;
+
+    return way != NULL ? way : "";
+}
+
 void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout, uint64_t step)
 {
     exchange->layout = layout;
     exchange->step = step;
+    exchange->carried = exchange->courier != NULL && exchange->arrangement.beside;
     exchange->started = 0;
     for (int b = 0; b < exchange->bucket_count; b++) {
         exchange->buckets[b].request = NULL;
@@ -294,8 +347,14 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct bucket *b, str
     for (int l = 0; l < span.leaves; l++)
         leaves[l] = ex->registered + (size_t)l * ex->leaf_bytes + b->offset;
     op.dst = ex->registered + (size_t)ex->leaves * ex->leaf_bytes + b->offset;
+    op.way = ex->arrangement.way;
     op.label = span.label;
     op.finished_ns = ex->tracing->ring != NULL ? &b->finished_ns : NULL;
+    if (ex->carried) {
+        b->parcel.op = op;
+        ls_courier_give(ex->courier, &b->parcel);
+        return LS_OK;
+    }
     status = ls_group_start(ex->group, &op, &b->request, err);
     if (status == LS_OK)
         b->way = ls_request_way(b->request);
@@ -315,13 +374,13 @@ enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struc
 }
 
 /* A wait for a bucket, or for moments (-1). */
-static void trace_wait(const struct ls_exchange *ex, uint64_t began, int bucket)
+static void trace_wait(const struct ls_exchange *ex, uint64_t began, int bucket, int missing)
 {
     struct ls_trace_event *event = ls_tracing_add(ex->tracing, LS_TRACE_WAIT, began, ex->step);
 
     if (event == NULL)
         return;
-    event->peer = ls_group_missing(ex->group);
+    event->peer = missing;
     event->number = bucket;
 }
 
@@ -338,6 +397,24 @@ static void trace_bucket(const struct ls_exchange *ex, const struct bucket *b)
     (void)ls_str_into(event->note, sizeof event->note, b->way);
 }
 
+/* One operation to its end, behind those that were started before. */
+static enum ls_status run_operation(struct ls_exchange *ex, const struct ls_collective *op, int *missing,
+                                    struct ls_error *err)
+{
+    struct ls_parcel parcel = {.op = *op};
+    enum ls_status status;
+
+    if (ex->carried) {
+        ls_courier_give(ex->courier, &parcel);
+        status = ls_courier_wait(ex->courier, &parcel, err);
+        *missing = parcel.missing;
+        return status;
+    }
+    status = ls_group_run(ex->group, op, err);
+    *missing = ls_group_missing(ex->group);
+    return status;
+}
+
 /* Everyone's leaves, gathered and merged in tree order. */
 static enum ls_status finish_moments(struct ls_exchange *ex, int reduce, struct ls_error *err)
 {
@@ -345,21 +422,22 @@ static enum ls_status finish_moments(struct ls_exchange *ex, int reduce, struct 
     const struct ls_tree_layout *layout = ex->layout;
     int64_t counts[LS_MAX_MEMBERS];
     int own = layout->first_range[ex->rank + 1] - layout->first_range[ex->rank];
-    const void **leaves = ex->leaf_pointers + ex->bucket_count * ex->leaves;
+    const void **leaves = ex->leaf_pointers + ex->entry_count * ex->leaves;
     uint8_t *all = ex->gathered, *mine = ex->gathered + (size_t)(ex->world * ex->leaves) * e->bytes;
     struct ls_collective op = {
         .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = mine, .dst = all, .counts = counts, .label = LS_LABEL_MOMENTS};
     uint64_t began = ls_tracing_now(ex->tracing);
+    int missing;
     enum ls_status status;
 
     for (int r = 0; r < ex->world; r++)
         counts[r] = (int64_t)e->bytes * (layout->first_range[r + 1] - layout->first_range[r]);
     for (int l = 0; l < own; l++)
         memcpy(mine + (size_t)l * e->bytes, ls_exchange_partials(ex, l, 0)[reduce], e->bytes);
-    status = ls_group_run(ex->group, &op, err);
+    status = run_operation(ex, &op, &missing, err);
     if (status != LS_OK)
         return status;
-    trace_wait(ex, began, -1);
+    trace_wait(ex, began, -1, missing);
     for (int k = 0; k < layout->range_count; k++)
         leaves[k] = all + (size_t)k * e->bytes;
     ls_device_tree_moments(ex->device, &ex->tree, leaves, (float *)(uintptr_t)ex->reduced[reduce], e->count / 3);
@@ -383,11 +461,31 @@ enum ls_status ls_exchange_end_segment(struct ls_exchange *exchange, int segment
     return status;
 }
 
+static enum ls_status finish_bucket(struct ls_exchange *ex, struct bucket *b, int *missing, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (is_compressed(ex, b)) {
+        status = finish_compressed(ex, b, err);
+        b->finished_ns = ls_tracing_now(ex->tracing);
+    } else if (ex->carried) {
+        status = ls_courier_wait(ex->courier, &b->parcel, err);
+        b->way = b->parcel.way;
+        *missing = b->parcel.missing;
+        return status;
+    } else {
+        status = ls_request_wait(b->request, err);
+    }
+    *missing = ls_group_missing(ex->group);
+    return status;
+}
+
 enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct ls_error *err)
 {
     int index = exchange->entries[reduce].bucket;
     struct bucket *b = index >= 0 ? &exchange->buckets[index] : NULL;
     uint64_t began = ls_tracing_now(exchange->tracing);
+    int missing;
     enum ls_status status;
 
     if (b == NULL || b->done)
@@ -396,14 +494,9 @@ enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct
     b->done = true;
     if (status != LS_OK)
         return status;
-    if (is_compressed(exchange, b)) {
-        status = finish_compressed(exchange, b, err);
-        b->finished_ns = ls_tracing_now(exchange->tracing);
-    } else {
-        status = ls_request_wait(b->request, err);
-    }
+    status = finish_bucket(exchange, b, &missing, err);
     if (status == LS_OK && b->finished_ns > began)
-        trace_wait(exchange, began, index);
+        trace_wait(exchange, began, index, missing);
     if (status == LS_OK)
         trace_bucket(exchange, b);
     return status;

@@ -9,7 +9,9 @@
 
 #include "collective/group.h"
 #include "core/graph/program.h"
+#include "worker/step/courier.h"
 #include "worker/step/tracing.h"
+#include "worker/step/tune.h"
 #include "worker/compress/compress.h"
 
 struct ls_exchange;
@@ -22,6 +24,7 @@ struct ls_exchange_options {
     int depth;                        /* most levels of calls pending inside a leaf, on this rank */
     bool one_by_one;                  /* a bucket per reduce, so that each can be waited for alone */
     const struct ls_tracing *tracing; /* borrowed */
+    struct ls_courier *courier; /* nullable, borrowed: carries the collectives, else they move inside these calls */
     /* Nullable; borrowed. The gradients it takes are sent its way; it is begun and committed by the caller. */
     struct ls_compress *compress;
 };
@@ -33,6 +36,14 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
                                   const struct ls_exchange_options *options, struct ls_exchange **exchange,
                                   struct ls_error *err);
 void ls_exchange_destroy(struct ls_exchange *exchange);
+
+/* Between steps: how the gradients of the next ones are cut and carried; all members alike. Not with a compressor, nor
+ * one_by_one, which keep their buckets. */
+void ls_exchange_arrange(struct ls_exchange *exchange, const struct ls_arrangement *arrangement);
+/* Buckets of a step; bytes of the largest; the way that the last one went ("" before the first step). */
+int ls_exchange_bucket_count(const struct ls_exchange *exchange);
+size_t ls_exchange_largest_bucket(const struct ls_exchange *exchange);
+const char *ls_exchange_way(const struct ls_exchange *exchange);
 
 /* Begins a step: layout (borrowed until the step's end) says which leaves every rank has; step is for the trace. */
 void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout *layout, uint64_t step);

@@ -5,6 +5,7 @@
 #include "core/base/alloc.h"
 #include "worker/compress/of_job.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static enum ls_status make_schedules(struct ls_replica *r, enum ls_step_mode mode, int64_t samples,
@@ -54,6 +55,7 @@ static enum ls_status make_exchange(struct ls_replica *r, enum ls_step_mode mode
     }
     if (options.leaves > r->max_leaves)
         r->max_leaves = options.leaves;
+    options.courier = r->courier;
     options.compress = mode == LS_STEP_TRAIN ? r->compress : NULL;
     return ls_exchange_create(both[0]->calls[0].program->program, r->group, r->device, &options, &r->exchange[mode],
                               err);
@@ -201,6 +203,8 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
         status = ls_state_create(trainer->model, trainer->optimizer, &r->state, err);
     if (status == LS_OK)
         status = restore(r, ckpt, err);
+    if (status == LS_OK && ls_group_drives_beside(group))
+        status = ls_courier_create(group, &r->courier, err);
     if (status == LS_OK)
         status = make_schedules(r, LS_STEP_TRAIN, ls_dataset_count(trainer->train), err);
     if (status == LS_OK)
@@ -221,6 +225,10 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
         ls_replica_close(r);
         return status;
     }
+    ls_tuner_init(&r->tuner, &(struct ls_tuner_options){.world = r->world,
+                                                        .fixed = trainer->job->eager || r->compress != NULL,
+                                                        .beside = r->courier != NULL,
+                                                        .ways_chosen = getenv("LOCKSTEP_COLLECTIVES") != NULL});
     r->fingerprint = ls_state_fingerprint(r->state, r->device);
     *replica = r;
     return LS_OK;
@@ -230,6 +238,7 @@ void ls_replica_close(struct ls_replica *r)
 {
     if (r == NULL)
         return;
+    ls_courier_destroy(r->courier);
     ls_group_destroy(r->group);
     ls_loader_destroy(r->loader);
     for (int i = 0; r->state != NULL && r->gradients != NULL && i < r->state->variable_count; i++)

@@ -54,6 +54,7 @@ struct ls_replica {
     struct ls_step_programs programs;
     struct ls_schedule *schedules[2][2]; /* [mode TRAIN, EVALUATE][whole batch, short last batch or NULL] */
     struct ls_exchange *exchange[2];     /* by mode */
+    struct ls_courier *courier;          /* of both, NULL: the replica's thread drives its collectives */
     struct ls_compress *compress;        /* of gradients; NULL: none */
     struct ls_loader *loader;            /* of batches, beside compute */
     uint8_t *features, *labels;          /* of this rank's samples of the batch; the loader's */
@@ -63,8 +64,10 @@ struct ls_replica {
     float **gradients;                   /* per variable: buffer for gradients that are no reduce's value, else NULL */
     int tensor_count;                    /* of a checkpoint: the state's, then the compressor's */
     struct ls_ckpt_tensor *tensors;
-    int max_leaves; /* of any rank in any schedule */
-    uint8_t *votes; /* vote.c: own vote, then everyone's */
+    struct ls_tuner tuner; /* of how the training steps' gradients travel */
+    uint64_t evaluate_ns;  /* when the step's evaluation began */
+    int max_leaves;        /* of any rank in any schedule */
+    uint8_t *votes;        /* vote.c: own vote, then everyone's */
     struct ls_progress progress;
     uint64_t fingerprint; /* of the parameters of the current state */
     uint64_t generation;

@@ -178,6 +178,9 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
     ls_replica_tell_phase(replica, LS_PHASE_COMPUTING);
     for (int i = 0; i < replica->state->variable_count; i++)
         replica->variables[i] = ls_state_data(replica->state, i);
+    replica->evaluate_ns = ls_clock_now_ns();
+    if (mode == LS_STEP_TRAIN)
+        ls_exchange_arrange(replica->exchange[mode], ls_tuner_arrangement(&replica->tuner));
     ls_exchange_begin(replica->exchange[mode], &chosen->plan.layout, replica->progress.step);
     if (replica->compress != NULL && mode == LS_STEP_TRAIN)
         ls_compress_begin(replica->compress, replica->progress.step);

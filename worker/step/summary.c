@@ -31,6 +31,20 @@ static void add_sums(json_t *object, const struct ls_replica *r, const char *pre
     }
 }
 
+/* How the gradients travel, as the first steps have chosen it. */
+static void add_exchange(json_t *object, const struct ls_replica *r)
+{
+    const struct ls_exchange *exchange = r->exchange[LS_STEP_TRAIN];
+    const struct ls_arrangement *a = ls_tuner_arrangement(&r->tuner);
+
+    if (r->world > 1)
+        (void)json_object_set_new(object, "exchange",
+                                  json_pack("{s:i, s:I, s:s, s:b, s:b}", "buckets", ls_exchange_bucket_count(exchange),
+                                            "largest_bucket", (json_int_t)ls_exchange_largest_bucket(exchange), "way",
+                                            ls_exchange_way(exchange), "beside", a->beside, "tuned",
+                                            r->tuner.count > 1 && r->tuner.chosen >= 0));
+}
+
 enum ls_status ls_replica_summary(struct ls_replica *r, char **json, struct ls_error *err)
 {
     const struct ls_progress *p = &r->progress;
@@ -55,6 +69,7 @@ enum ls_status ls_replica_summary(struct ls_replica *r, char **json, struct ls_e
     add_real(o, "samples_per_s", r->busy_s > 0 ? (double)r->busy_samples / r->busy_s : 0);
     add_real(o, "ms_per_step", r->busy_steps > 0 ? r->busy_s / (double)r->busy_steps * 1e3 : 0);
     add_real(o, "first_step_s", r->first_step_s);
+    add_exchange(o, r);
     if (r->trainer->job->checkpoint_directory != NULL)
         (void)json_object_set_new(o, "checkpoint", json_string(r->trainer->job->checkpoint_directory));
     text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

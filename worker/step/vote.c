@@ -7,6 +7,7 @@
 #include "worker/step/replica.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -21,7 +22,8 @@ struct vote {
     uint64_t fingerprint; /* of the parameters that the step started from, or that stand between steps */
     uint32_t flags;
     uint32_t mode;
-    double sums[]; /* [leaf][loss, metrics...] */
+    uint64_t spent_ns; /* from the step's first call to its last reduced value */
+    double sums[];     /* [leaf][loss, metrics...] */
 };
 
 static size_t vote_bytes(const struct ls_replica *replica)
@@ -60,6 +62,7 @@ static void fill(struct ls_replica *replica, const struct ls_schedule *schedule,
     int metrics = replica->trainer->spec.metric_count, leaves = ls_plan_leaf_count(&schedule->plan, replica->rank);
 
     fill_head(replica, (uint32_t)schedule->mode, vote);
+    vote->spent_ns = ls_clock_now_ns() - replica->evaluate_ns;
     vote->flags = (atomic_load(&replica->stop) ? FLAG_STOP : 0) | (wants_save(replica) ? FLAG_SAVE : 0);
     for (int l = 0; l < leaves; l++)
         for (int m = 0; m <= metrics; m++) {
@@ -177,6 +180,23 @@ static double tree_value(struct ls_replica *replica, const struct ls_schedule *s
     return sum;
 }
 
+/* Whole batches only, so that times can be compared. */
+static void tune(struct ls_replica *replica, const struct ls_schedule *schedule)
+{
+    uint64_t slowest = 0;
+
+    if (schedule != replica->schedules[LS_STEP_TRAIN][0])
+        return;
+    for (int r = 0; r < replica->world; r++)
+        slowest = vote_of(replica, r)->spent_ns > slowest ? vote_of(replica, r)->spent_ns : slowest;
+    if (ls_tuner_tell(&replica->tuner, slowest) && replica->rank == 0)
+        ls_log(LS_LOG_INFO, "exchange.tuned", "gradients travel in buckets of %zu KiB%s%s%s",
+               ls_tuner_arrangement(&replica->tuner)->bucket_bytes >> 10,
+               ls_tuner_arrangement(&replica->tuner)->beside ? ", beside compute" : "",
+               ls_tuner_arrangement(&replica->tuner)->way != NULL ? ", way " : "",
+               ls_tuner_arrangement(&replica->tuner)->way != NULL ? ls_tuner_arrangement(&replica->tuner)->way : "");
+}
+
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,
                                struct ls_error *err)
 {
@@ -190,6 +210,7 @@ enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_sched
     status = exchange_votes(replica, err);
     if (status != LS_OK)
         return status;
+    tune(replica, schedule);
     ls_tree_program_build(schedule->plan.layout.ranges, schedule->plan.layout.range_count, schedule->plan.v_total,
                           &tree);
     sums->samples += schedule->batch_samples;

@@ -16,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -58,6 +59,16 @@ static void hang_up(struct meeting *meeting, enum stage stage)
     meeting->since_ns = ls_clock_now_ns();
 }
 
+/* For tests and benches: the kernel sends at most so many bytes a second over each connection. */
+static void slow_down(int fd)
+{
+    const char *text = getenv("LOCKSTEP_DEBUG_TCP_RATE");
+    uint64_t rate = text != NULL ? strtoull(text, NULL, 10) : 0;
+
+    if (rate > 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+}
+
 static void tune(int fd, int64_t wait_deadline_ms, bool local)
 {
     int on = 1;
@@ -82,6 +93,8 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
 static void settle(struct mesh *mesh, struct meeting *meeting, int rank, int channel)
 {
     tune(meeting->fd, mesh->options->wait_deadline_ms, lsi_tcp_is_local(mesh->tcp, rank));
+    if (channel == TCP_DATA)
+        slow_down(meeting->fd);
     mesh->tcp->peers[rank].fd[channel] = meeting->fd;
     meeting->fd = -1;
     meeting->stage = FREE;

@@ -131,6 +131,12 @@ static int tcp_heard_wait(void *state, int peer)
     return tcp->peers[peer].waits_for;
 }
 
+static bool drives_beside(const void *state)
+{
+    (void)state;
+    return true;
+}
+
 const struct lsi_links_ops lsi_tcp_links = {
     .send = tcp_send,
     .receive = tcp_receive,
@@ -242,4 +248,5 @@ const struct ls_provider_ops lsi_tcp_provider = {
     .listens = true,
     .tell_wait = lsi_message_tell_wait,
     .heard_wait = lsi_message_heard_wait,
+    .drives_beside = drives_beside,
 };

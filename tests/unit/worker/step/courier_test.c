@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A thread that carries collectives: in order, with the results of the caller's own, and never longer than the group. */
+#include "tests/support/step_job.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define PARCELS 40
+
+static char directory[64];
+
+static void make(void)
+{
+    lst_step_directory_init(directory);
+}
+
+static void discard(void)
+{
+    lst_step_directory_deinit(directory);
+}
+
+/* What `ways` parcels in a row give and what the group gives afterwards in the caller's thread. */
+static enum ls_status carry_some(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    static const int64_t sizes[] = {1, 3000, 100000};
+    struct ls_parcel parcels[PARCELS] = {{.done = false}};
+    static _Thread_local float given[PARCELS][1], made[PARCELS][1], large[2][100000];
+    struct ls_courier *courier = NULL;
+    enum ls_status status = ls_courier_create(replica->group, &courier, err);
+
+    (void)state;
+    for (int i = 0; i < PARCELS && status == LS_OK; i++) {
+        given[i][0] = (float)(i * (replica->rank + 1));
+        parcels[i].op =
+            (struct ls_collective){.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = given[i], .dst = made[i]};
+        if (i < 3) {
+            parcels[i].op.count = sizes[i];
+            parcels[i].op.src = large[0];
+            parcels[i].op.dst = large[1];
+        }
+        ls_courier_give(courier, &parcels[i]);
+        if (i < 3)
+            status = ls_courier_wait(courier, &parcels[i], err);
+    }
+    for (int i = PARCELS - 1; i >= 3 && status == LS_OK; i--) {
+        status = ls_courier_wait(courier, &parcels[i], err);
+        if (made[i][0] != (float)(i * 3))
+            status = ls_error_set(err, LS_EINTERNAL, "parcel %d gave %g", i, (double)made[i][0]);
+        if (parcels[i].way == NULL)
+            status = ls_error_set(err, LS_EINTERNAL, "parcel %d went no way", i);
+    }
+    ls_courier_destroy(courier);
+    return status == LS_OK ? ls_replica_agree(replica, err) : status;
+}
+
+/* Results are right, waits may come in any order, and behind them the group is the caller's again. */
+Test(courier, carries_in_order, .init = make, .fini = discard, .timeout = 60)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+    struct lst_step_ranks ranks;
+
+    lst_step_run(job, 2, carry_some, NULL, &ranks);
+    for (int r = 0; r < 2; r++)
+        cr_expect_eq(ranks.status[r], LS_OK, "rank %d: %s", r, ranks.err[r].message);
+    ls_job_destroy(job);
+}
+
+static enum ls_status leave_early(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    float given = 1, made;
+    struct ls_parcel parcel = {.op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &given, .dst = &made}};
+    struct ls_courier *courier = NULL;
+    enum ls_status status = ls_courier_create(replica->group, &courier, err);
+
+    (void)state;
+    if (status != LS_OK)
+        return status;
+    if (replica->rank == 0) {
+        ls_courier_give(courier, &parcel); /* of which the others know nothing */
+        ls_courier_destroy(courier);
+        return parcel.done ? parcel.status : LS_EINTERNAL;
+    }
+    ls_courier_destroy(courier);
+    return ls_replica_agree(replica, err);
+}
+
+/* A courier that ends with a parcel on its way ends the group: its memory is free afterwards, and peers hear of it. */
+Test(courier, ends_in_the_middle, .init = make, .fini = discard, .timeout = 60)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+    struct lst_step_ranks ranks;
+
+    lst_step_run(job, 2, leave_early, NULL, &ranks);
+    cr_expect_eq(ranks.status[0], LS_EINTERRUPTED);
+    cr_expect_neq(ranks.status[1], LS_OK);
+    ls_job_destroy(job);
+}
+
+/* The job to its end with gradients cut and carried one way; the fingerprint that it leaves. */
+struct way {
+    struct ls_arrangement arrangement;
+    uint64_t fingerprint[2];
+};
+
+static enum ls_status run_one_way(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    struct way *way = state;
+    enum ls_status status;
+
+    replica->tuner.candidate[0] = way->arrangement;
+    replica->tuner.chosen = 0;
+    status = ls_replica_run(replica, err);
+    way->fingerprint[replica->rank] = replica->fingerprint;
+    return status;
+}
+
+/* However gradients are cut, and whichever way they go, the parameters get the same bits. */
+Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard, .timeout = 120)
+{
+    struct way ways[] = {{.arrangement = {256 << 10, 4 << 20, false, NULL}},
+                         {.arrangement = {1, 1, false, NULL}},
+                         {.arrangement = {64 << 20, 64 << 20, false, NULL}},
+                         {.arrangement = {1000, 300000, false, "staged"}},
+                         {.arrangement = {256 << 10, 4 << 20, true, "no such way"}}};
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct lst_step_ranks ranks;
+
+        lst_step_run(job, 2, run_one_way, &ways[i], &ranks);
+        for (int r = 0; r < 2; r++) {
+            cr_assert_eq(ranks.status[r], LS_OK, "way %zu: %s", i, ranks.err[r].message);
+            cr_expect_eq(ways[i].fingerprint[r], ways[0].fingerprint[0], "way %zu", i);
+        }
+    }
+    ls_job_destroy(job);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The courier's thread and its queue, see courier.h. */
+#include "worker/step/courier.h"
+
+#include "core/base/alloc.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct ls_courier {
+    struct ls_group *group;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t given; /* a parcel, or the end */
+    pthread_cond_t done;
+    struct ls_parcel *first, *last; /* not done; the first is being carried */
+    bool ending;
+    _Atomic bool hurry;      /* the giver waits, so nobody computes here */
+    struct ls_error failure; /* of the first parcel that failed: the group is over */
+};
+
+static enum ls_status carry(struct ls_courier *courier, struct ls_parcel *parcel, struct ls_error *err)
+{
+    struct ls_request *request;
+    enum ls_status status = ls_group_start(courier->group, &parcel->op, &request, err);
+
+    if (status != LS_OK)
+        return status;
+    parcel->way = ls_request_way(request);
+    return ls_request_wait_beside(request, &courier->hurry, err);
+}
+
+static void *run(void *state)
+{
+    struct ls_courier *courier = state;
+    struct ls_error err = LS_ERROR_INIT;
+
+    (void)pthread_mutex_lock(&courier->lock);
+    for (;;) {
+        struct ls_parcel *parcel = courier->first;
+        enum ls_status status;
+
+        if (parcel == NULL && courier->ending)
+            break;
+        if (parcel == NULL) {
+            (void)pthread_cond_wait(&courier->given, &courier->lock);
+            continue;
+        }
+        (void)pthread_mutex_unlock(&courier->lock);
+        status = carry(courier, parcel, &err);
+        (void)pthread_mutex_lock(&courier->lock);
+        if (status != LS_OK && courier->failure.status == LS_OK)
+            courier->failure = err;
+        parcel->missing = ls_group_missing(courier->group);
+        parcel->status = status;
+        parcel->done = true;
+        courier->first = parcel->next;
+        (void)pthread_cond_broadcast(&courier->done);
+    }
+    (void)pthread_mutex_unlock(&courier->lock);
+    return NULL;
+}
+
+/* The thread takes no signal: they are for the threads of the program. */
+static int start_thread(struct ls_courier *courier)
+{
+    sigset_t all, before;
+    int failed;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    failed = pthread_create(&courier->thread, NULL, run, courier);
+    if (failed == 0)
+        (void)pthread_setname_np(courier->thread, "courier"); /* as tools show it */
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **courier, struct ls_error *err)
+{
+    struct ls_courier *made = ls_alloc_zeroed(1, sizeof *made);
+    int failed;
+
+    if (made == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory for the thread that carries gradients");
+    made->group = group;
+    (void)pthread_mutex_init(&made->lock, NULL);
+    (void)pthread_cond_init(&made->given, NULL);
+    (void)pthread_cond_init(&made->done, NULL);
+    failed = start_thread(made);
+    if (failed != 0) {
+        (void)pthread_cond_destroy(&made->done);
+        (void)pthread_cond_destroy(&made->given);
+        (void)pthread_mutex_destroy(&made->lock);
+        ls_free(made);
+        return ls_error_set(err, LS_ENOMEM, "cannot start the thread that carries gradients: %s", strerror(failed));
+    }
+    *courier = made;
+    return LS_OK;
+}
+
+void ls_courier_destroy(struct ls_courier *courier)
+{
+    bool busy;
+
+    if (courier == NULL)
+        return;
+    (void)pthread_mutex_lock(&courier->lock);
+    courier->ending = true;
+    busy = courier->first != NULL;
+    (void)pthread_cond_signal(&courier->given);
+    (void)pthread_mutex_unlock(&courier->lock);
+    if (busy)
+        ls_group_abort(courier->group, "a replica ended in the middle of a step");
+    (void)pthread_join(courier->thread, NULL);
+    (void)pthread_cond_destroy(&courier->done);
+    (void)pthread_cond_destroy(&courier->given);
+    (void)pthread_mutex_destroy(&courier->lock);
+    ls_free(courier);
+}
+
+void ls_courier_give(struct ls_courier *courier, struct ls_parcel *parcel)
+{
+    parcel->next = NULL;
+    parcel->done = false;
+    parcel->status = LS_OK;
+    (void)pthread_mutex_lock(&courier->lock);
+    if (courier->first == NULL)
+        courier->first = parcel;
+    else
+        courier->last->next = parcel;
+    courier->last = parcel;
+    (void)pthread_cond_signal(&courier->given);
+    (void)pthread_mutex_unlock(&courier->lock);
+}
+
+enum ls_status ls_courier_wait(struct ls_courier *courier, struct ls_parcel *parcel, struct ls_error *err)
+{
+    enum ls_status status;
+
+    (void)pthread_mutex_lock(&courier->lock);
+    /* Bounded by the courier: every operation of the group has its deadline. */
+    courier->hurry = true;
+    while (!parcel->done)
+        (void)pthread_cond_wait(&courier->done, &courier->lock);
+    courier->hurry = false;
+    status = parcel->status;
+    if (status != LS_OK && err != NULL)
+        *err = courier->failure;
+    (void)pthread_mutex_unlock(&courier->lock);
+    return status;
+}
