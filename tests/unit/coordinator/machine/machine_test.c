@@ -237,6 +237,8 @@ Test(machine, chooses_the_provider)
     cr_expect_str_eq(provider_of("hybrid", "node", 5001), "hybrid");
     cr_expect_str_eq(provider_of("hybrid", "other", 5001), "hybrid");
     cr_expect_str_eq(provider_of("hybrid", "other", 0), "failed");
+    cr_expect_str_eq(provider_of("nccl", "node", 5001), "nccl");
+    cr_expect_str_eq(provider_of("nccl", "node", 0), "failed");
     cr_expect_str_eq(provider_of("mpi", "other", 0), "mpi");
 }
 
