@@ -4,6 +4,7 @@
 
 #include "tests/support/nccl_stand_in/stand_in.h"
 
+#include <math.h>
 #include <string.h>
 
 size_t stand_in_size(int dtype)
@@ -25,44 +26,64 @@ size_t stand_in_size(int dtype)
     }
 }
 
+static double of_f16(uint16_t bits)
+{
+    int e = bits >> 10 & 31, m = bits & 1023;
+    double magnitude = e == 31  ? (m == 0 ? (double)INFINITY : (double)NAN)
+                       : e == 0 ? ldexp(m, -24)
+                                : ldexp(1024 + m, e - 25);
+
+    return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+/* To the nearest, ties to even. */
+static uint16_t to_f16(double value)
+{
+    uint16_t sign = signbit(value) ? 0x8000 : 0;
+    int e;
+
+    if (isnan(value))
+        return 0x7e00;
+    value = fabs(value);
+    if (value >= 65520)
+        return sign | 0x7c00;
+    (void)frexp(value, &e);
+    e = e - 11 > -24 ? e - 11 : -24;
+    value = nearbyint(ldexp(value, -e)); /* units of 2^e, at most 2048 */
+    return (uint16_t)(sign | (value < 1024 ? (int)value : ((e + 24) << 10) + (int)value));
+}
+
 static double read_real(const uint8_t *at, int dtype)
 {
-    _Float16 f16;
-    uint32_t bits;
+    uint16_t half;
+    uint32_t wide;
     float f32;
     double f64;
 
-    switch (dtype) {
-    case NCCL_FLOAT16:
-        memcpy(&f16, at, sizeof f16);
-        return (double)f16;
-    case NCCL_BFLOAT16:
-        bits = (uint32_t)(at[0] | at[1] << 8) << 16;
-        memcpy(&f32, &bits, sizeof f32);
-        return f32;
-    case NCCL_FLOAT32:
-        memcpy(&f32, at, sizeof f32);
-        return f32;
-    default:
+    memcpy(&half, at, sizeof half);
+    if (dtype == NCCL_FLOAT16)
+        return of_f16(half);
+    if (dtype == NCCL_FLOAT64) {
         memcpy(&f64, at, sizeof f64);
         return f64;
     }
+    wide = (uint32_t)half << 16;
+    memcpy(&f32, dtype == NCCL_BFLOAT16 ? (const void *)&wide : at, sizeof f32);
+    return (double)f32;
 }
 
 static void write_real(uint8_t *at, int dtype, double value)
 {
-    _Float16 f16 = (_Float16)value;
+    uint16_t f16 = to_f16(value), bf16;
     float f32 = (float)value;
     uint32_t bits;
+    const void *from = &value;
 
     memcpy(&bits, &f32, sizeof bits);
-    bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    memcpy(at,
-           dtype == NCCL_FLOAT16    ? (void *)&f16
-           : dtype == NCCL_BFLOAT16 ? (void *)&bits
-           : dtype == NCCL_FLOAT32  ? (void *)&f32
-                                    : (void *)&value,
-           stand_in_size(dtype));
+    bf16 = (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    if (dtype != NCCL_FLOAT64)
+        from = dtype == NCCL_FLOAT16 ? (const void *)&f16 : dtype == NCCL_BFLOAT16 ? (const void *)&bf16 : &f32;
+    memcpy(at, from, stand_in_size(dtype));
 }
 
 static int64_t read_whole(const uint8_t *at, int dtype)
