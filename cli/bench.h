@@ -5,6 +5,6 @@
 
 #include "cli/command.h"
 
-extern const struct ls_command ls_bench_train, ls_bench_allreduce;
+extern const struct ls_command ls_bench_train, ls_bench_allreduce, ls_bench_overlap;
 
 #endif

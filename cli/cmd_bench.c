@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct ls_command *const benches[] = {&ls_bench_train, &ls_bench_allreduce};
+static const struct ls_command *const benches[] = {&ls_bench_train, &ls_bench_allreduce, &ls_bench_overlap};
 #define BENCH_COUNT (sizeof benches / sizeof benches[0])
 
 /* "train" of "bench train" */
@@ -47,6 +47,6 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 }
 
 const struct ls_command ls_cmd_bench = {.name = "bench",
-                                        .arguments = "train|allreduce [options]",
+                                        .arguments = "train|allreduce|overlap [options]",
                                         .summary = "Measure training or the collectives, alone or against others",
                                         .run = run};
