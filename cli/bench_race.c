@@ -24,13 +24,14 @@ struct race {
     struct ls_member members[LS_BENCH_MAX_RANKS];
     struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
     struct ls_group *other;   /* tcp, hybrid, mpi or nccl where that is what races */
+    struct ls_group *wire;    /* tcp with bf16 on its way */
     struct ls_group *ways[MOST_VARIANTS];
     int way_count, joined;
     void *shared; /* registered with control */
     int64_t most_bytes;
     float *src, *dst;
     struct ls_bench_variant variants[MOST_VARIANTS];
-    int count, copy, usual, kept; /* places among the variants; -1: not there */
+    int count, copy, usual, kept, bf16; /* places among the variants; -1: not there */
     double *times;
     double round_trip_s;
     json_t *rows, *chosen;
@@ -53,6 +54,8 @@ static enum ls_status join(struct race *race, const char *backend, int listener,
     options.rendezvous = rendezvous;
     options.listener = listener;
     options.collectives = way != NULL ? choice : NULL;
+    options.any_order = way != NULL;
+    options.bf16_wire = way != NULL && strcmp(way, "bf16") == 0;
     memcpy(options.secret, bench->secret, sizeof options.secret);
     return ls_group_create(backend, &options, group, err);
 }
@@ -186,6 +189,13 @@ static enum ls_status add_ways(struct race *race, struct ls_error *err)
         struct ls_group **group = &race->ways[race->way_count];
         float *src = race->src, *dst = race->dst;
         status = join_backend(race, names[i], group, err);
+        /* Some do not suit every number of members. */
+        if (status == LS_OK &&
+            strcmp(ls_bench_chosen(*group, race->most_bytes / (int64_t)sizeof(float)), names[i]) != 0) {
+            ls_group_destroy(*group);
+            *group = NULL;
+            continue;
+        }
         race->way_count += status == LS_OK;
         if (status == LS_OK && shm) {
             status = ls_group_register(*group, (size_t)race->most_bytes * 2, &race->shared, err);
@@ -203,7 +213,7 @@ static enum ls_status add_variants(struct race *race, struct ls_error *err)
     float *src = race->src, *dst = race->dst;
     enum ls_status status = LS_OK;
 
-    race->copy = race->usual = race->kept = -1;
+    race->copy = race->usual = race->kept = race->bf16 = -1;
     if (race->bench->table) {
         status = add_ways(race, err);
         if (status != LS_OK)
@@ -222,6 +232,12 @@ static enum ls_status add_variants(struct race *race, struct ls_error *err)
             status = add_flat(race, err);
         if (status != LS_OK)
             return status;
+    }
+    if (!race->bench->table && strcmp(race->bench->backend, "tcp") == 0) {
+        status = join_backend(race, "bf16", &race->wire, err);
+        if (status != LS_OK)
+            return status;
+        race->bf16 = add(race, (struct ls_bench_variant){"tcp, bf16 wire", ls_bench_group, race->wire, src, dst, NULL});
     }
     race->copy = add(race, (struct ls_bench_variant){"memcpy", ls_bench_copy, NULL, src, dst, NULL});
     if (race->bench->mpi) {
@@ -303,6 +319,8 @@ static void report_variant(struct race *race, int64_t bytes, int v, int rounds)
     note_ratio(race, row, "x_memcpy", v, race->copy, rounds);
     note_ratio(race, row, "x_mpi", v, race->usual, rounds);
     note_ratio(race, row, "x_mpi_kept", v, race->kept, rounds);
+    if (race->bf16 >= 0)
+        note_ratio(race, row, "x_exact", race->bf16, v == race->bf16 ? 0 : -1, rounds);
     if (!race->bench->json)
         printf("\n");
     (void)json_array_append_new(race->rows, row);
@@ -331,6 +349,10 @@ static void print_head(const struct race *race)
     printf("  %-22s", "x memcpy");
     if (race->usual >= 0)
         printf("  %-22s  %-22s", "x MPI_Allreduce", "x MPI, heap kept");
+    else if (race->bf16 >= 0)
+        printf("  %-22s  %-22s", "", "");
+    if (race->bf16 >= 0)
+        printf("  x exact");
     printf("\n");
 }
 
@@ -424,6 +446,7 @@ enum ls_status ls_bench_allreduce_race(const struct ls_bench_allreduce *bench, s
     status = prepare(race, err);
     if (status == LS_OK)
         status = run_sizes(race, err);
+    ls_group_destroy(race->wire);
     ls_group_destroy(race->other);
     ls_group_destroy(race->control);
     for (int i = 0; i < race->way_count; i++)

@@ -147,7 +147,7 @@ int ls_bench_ways(const struct ls_group *group, const char *names[8])
 {
     int count = 0;
 
-    for (int way = LSI_ONE_SHOT + 1; way <= LSI_BINOMIAL && group->ops->supports != NULL; way++)
+    for (int way = LSI_ONE_SHOT + 1; way <= LSI_LAST_WAY && group->ops->supports != NULL; way++)
         if (group->ops->supports(LS_ALL_REDUCE, (enum lsi_way)way))
             names[count++] = lsi_way_name(way);
     return count;
@@ -155,13 +155,13 @@ int ls_bench_ways(const struct ls_group *group, const char *names[8])
 
 const char *ls_bench_chosen(struct ls_group *group, int64_t count)
 {
-    struct lsi_tree tree = {.max_partials = 1};
     struct ls_request request = {.group = group,
                                  .op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = count},
                                  .signature = {.count = count},
-                                 .tree = &tree,
                                  .element_bytes = sizeof(float)};
 
+    if (lsi_tree_get(&group->trees, group->flat, group->rank, &request.tree, NULL) != LS_OK)
+        return "?";
     lsi_choose(&request);
     return lsi_way_name(request.way);
 }

@@ -25,11 +25,15 @@ static const struct {
 
 static const struct lsi_choice built_in[] = {
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT}, /* where the values fit a frame */
-    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},        /* one step less, the same volume */
-    {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},         /* one step less, more volume */
-    {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},         /* as tcp */
-    {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE}, /* where any order will do */
     {"hybrid", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_HIERARCHY},
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BF16},    /* where the group wants it */
+    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},       /* one step less, the same volume */
+    {"tcp", LS_ALL_REDUCE, 4, 32 << 10, LSI_GATHER},        /* one step less, more volume */
+    {"tcp", LS_ALL_REDUCE, 4, INT64_MAX, LSI_CANONICAL},    /* two steps for all sizes */
+    {"tcp", LS_ALL_REDUCE, INT_MAX, 64 << 10, LSI_HALVING}, /* fewer messages: many members, 2^n of them */
+    {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},
+    {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},          /* as tcp */
+    {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE},  /* where any order will do */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_DIRECT},    /* gathers; shm */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_CANONICAL}, /* reductions */
     {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BINOMIAL},  /* broadcasts */
@@ -106,6 +110,7 @@ enum ls_status lsi_choices_make(const char *text, struct lsi_choices *choices, s
         choices->count++;
         at += length + (at[length] == ',');
     }
+    choices->given = choices->count;
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++)
         choices->row[choices->count++] = built_in[i];
     return LS_OK;
@@ -137,6 +142,40 @@ const char *lsi_choice_text(const struct lsi_choice *choice, char text[80])
     return text;
 }
 
+/* Whole pieces for everybody, so that no message of a ring or of a half is empty. */
+#define LEAST_ELEMENTS 64
+
+static bool all_ranks_give(const struct lsi_tree *tree)
+{
+    for (int r = 0; r < tree->world; r++)
+        if (tree->first_leaf[r + 1] == tree->first_leaf[r])
+            return false;
+    return true;
+}
+
+bool lsi_way_fits(const struct ls_request *request, enum lsi_way way)
+{
+    const struct ls_group_options *options = &request->group->options;
+    const struct ls_collective *op = &request->op;
+    bool wide = request->signature.count >= (int64_t)LEAST_ELEMENTS * request->group->world;
+
+    switch (way) {
+    case LSI_ONE_SHOT:
+        return lsi_is_small(request);
+    case LSI_NATIVE:
+        return options->any_order;
+    case LSI_RING:
+        return options->any_order && wide && request->group->world > 1 && all_ranks_give(request->tree);
+    case LSI_HALVING:
+        return wide && request->tree->halves;
+    case LSI_BF16:
+        return options->bf16_wire && !lsi_is_small(request) && op->kind <= LS_REDUCE_SCATTER && op->dtype == LS_F32 &&
+               (op->reduction == LS_SUM || op->reduction == LS_MEAN);
+    default:
+        return true;
+    }
+}
+
 static bool fits(const struct lsi_choice *row, const struct ls_request *request)
 {
     const struct ls_group *group = request->group;
@@ -148,10 +187,19 @@ static bool fits(const struct lsi_choice *row, const struct ls_request *request)
         return false;
     if (strcmp(row->transport, "any") != 0 && strcmp(row->transport, group->ops->name) != 0)
         return false;
-    if (row->way == LSI_NATIVE && !group->options.any_order)
+    if (row->way != LSI_ONE_SHOT && (group->ops->supports == NULL || !group->ops->supports(kind, row->way)))
         return false;
-    return row->way == LSI_ONE_SHOT ? lsi_is_small(request)
-                                    : group->ops->supports != NULL && group->ops->supports(kind, row->way);
+    return lsi_way_fits(request, row->way);
+}
+
+/* A tree that mixes the ranks' shards makes several partials a rank, which all travel; a ring carries one. */
+static bool ring_saves(const struct ls_request *request)
+{
+    const struct ls_group *group = request->group;
+
+    return group->ops->supports != NULL && group->ops->supports(LS_ALL_REDUCE, LSI_RING) &&
+           request->op.kind == LS_ALL_REDUCE_TREE && lsi_way_fits(request, LSI_RING) &&
+           request->tree->partial_count > group->world;
 }
 
 /* The way that the caller wishes. */
@@ -180,6 +228,8 @@ void lsi_choose(struct ls_request *request)
     for (int i = 0; i < choices->count; i++)
         if (fits(&choices->row[i], request)) {
             request->way = choices->row[i].way;
+            if (i >= choices->given && request->way == LSI_CANONICAL && ring_saves(request))
+                request->way = LSI_RING;
             return;
         }
 }

@@ -8,10 +8,11 @@
 
 #include "collective/group.h"
 
-/* ONE_SHOT: values ride with the announcement (4 KiB a rank at most, whatever the row says). GATHER: everybody gets all partials and adds them. CANONICAL: the owner of
- * a part adds it and gives it to all. DIRECT: from source to result (shm: in registered memory, else STAGED). STAGED:
- * through slots. BINOMIAL: along a tree. NATIVE: the carrier's own sum, where the group allows any order. HIERARCHY:
- * inside the hosts and between them (hybrid). */
+/* ONE_SHOT: values ride with the announcement (4 KiB a rank at most, whatever the row says). GATHER:
+ * everybody gets all partials and adds them. CANONICAL: the owner of a part adds it and gives it to all. DIRECT: from
+ * source to result (shm: in registered memory, else STAGED). STAGED: through slots. BINOMIAL: along a tree. HALVING:
+ * halves, along the canonical tree. Where the group allows any order: NATIVE, the carrier's own sum; RING, around;
+ * BF16, canonical with f32 as bf16 on the way. HIERARCHY: inside the hosts and between them (hybrid). */
 #define LSI_WAY_LIST(X)           \
     X(LSI_ONE_SHOT, "one-shot")   \
     X(LSI_GATHER, "gather")       \
@@ -20,7 +21,11 @@
     X(LSI_STAGED, "staged")       \
     X(LSI_BINOMIAL, "binomial")   \
     X(LSI_NATIVE, "native")       \
-    X(LSI_HIERARCHY, "hierarchy")
+    X(LSI_HIERARCHY, "hierarchy") \
+    X(LSI_HALVING, "halving")     \
+    X(LSI_RING, "ring")           \
+    X(LSI_BF16, "bf16")
+#define LSI_LAST_WAY LSI_BF16
 enum lsi_way {
 #define LSI_WAY_ENUM(code, name) code,
     LSI_WAY_LIST(LSI_WAY_ENUM)
@@ -40,6 +45,7 @@ struct lsi_choice {
 
 struct lsi_choices {
     int count;
+    int given; /* of these, a user's: the first ones */
     struct lsi_choice row[LSI_MAX_CHOICES];
 };
 
@@ -53,5 +59,7 @@ const char *lsi_way_name(int way);
 struct ls_request;
 /* Sets request->way. */
 void lsi_choose(struct ls_request *request);
+/* Whether the operation, its tree and the group's options allow a way that the provider knows. */
+bool lsi_way_fits(const struct ls_request *request, enum lsi_way way);
 
 #endif

@@ -34,6 +34,10 @@ static enum ls_status check_options(const struct ls_group_options *options, stru
         return ls_error_set(err, LS_EINVAL, "rank %d in a group of %d members", options->rank, options->world);
     if (options->form_deadline_ms < 1 || options->wait_deadline_ms < 1)
         return ls_error_set(err, LS_EINVAL, "the deadlines of a group must be at least 1 ms");
+    if (options->bf16_wire && !options->any_order)
+        return ls_error_set(
+            err, LS_EINVAL,
+            "sums that travel as bf16 are rounded: they need a group whose sums may differ (any_order)");
     return LS_OK;
 }
 

@@ -25,7 +25,9 @@ struct lsi_reduce {
     size_t element_bytes;
     const struct lsi_steps *steps;
     const void *const *inputs; /* where the elements of each input begin */
-    void *const *outs;         /* the result goes to each of them; none overlaps another or an input */
+    /* The result goes to each of them; none overlaps another or an input, but the first, which may be an input unless
+     * stream is set. */
+    void *const *outs;
     int out_count;
     bool stream;       /* past the cache: for results that nobody reads soon */
     lsi_spread spread; /* with stream: of the same operation, or NULL */

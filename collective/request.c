@@ -20,6 +20,15 @@ static const char *kind_name(int kind)
     return kind >= 0 && kind <= LS_BARRIER ? names[kind] : "unknown operation";
 }
 
+/* What changes bits beside the way: the two upper bits of the hash. */
+#define ANY_ORDER (UINT64_C(1) << 63)
+#define BF16_WIRE (UINT64_C(1) << 62)
+
+static const char *freedom(uint64_t hash)
+{
+    return (hash & BF16_WIRE) != 0 ? ", in any order by bf16" : (hash & ANY_ORDER) != 0 ? ", in any order" : "";
+}
+
 const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128])
 {
     static const char *const reductions[] = {"sum", "min", "max", "product", "mean"};
@@ -29,10 +38,10 @@ const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t s
     if (signature->kind == LS_BARRIER)
         (void)snprintf(text, 128, "operation %llu (barrier)", (unsigned long long)sequence);
     else
-        (void)snprintf(text, 128, "operation %llu (%s of %lld %s%s%s, %s, #%08x)", (unsigned long long)sequence,
+        (void)snprintf(text, 128, "operation %llu (%s of %lld %s%s%s%s, %s, #%08x)", (unsigned long long)sequence,
                        kind_name(signature->kind), (long long)signature->count, dtype, reduces ? ", " : "",
-                       reduces ? reductions[signature->reduction] : "", lsi_way_name(signature->way),
-                       (unsigned)(signature->hash & 0xffffffffu));
+                       reduces ? reductions[signature->reduction] : "", freedom(signature->hash),
+                       lsi_way_name(signature->way), (unsigned)(signature->hash & 0xffffffffu));
     return text;
 }
 
@@ -152,6 +161,9 @@ static void sign(struct ls_request *request)
     if (op->kind == LS_ALL_GATHER || op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_TO_ALL)
         signature->hash =
             ls_xxh3(op->counts, (size_t)numbers * sizeof op->counts[0], reduces_layout(op) ? request->tree->hash : 0);
+    signature->hash &= ~(ANY_ORDER | BF16_WIRE);
+    signature->hash |= request->group->options.any_order ? ANY_ORDER : 0;
+    signature->hash |= request->group->options.bf16_wire ? BF16_WIRE : 0;
     lsi_choose(request);
     signature->way = (uint8_t)request->way;
 }

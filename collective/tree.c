@@ -140,6 +140,35 @@ static void cut_tree(struct cutter *cut)
     tree->top.only = stack[0].operand;
 }
 
+/* Partials that a step's operand adds up: `first` of [first, first + count). */
+struct span {
+    int first;
+    int count;
+};
+
+static struct span span_of(int16_t x, const struct span *slots)
+{
+    return x >= 0 ? (struct span){x, 1} : slots[-1 - x];
+}
+
+/* The rest of the tree is that of 2^n leaves, one a rank. */
+static bool is_halving(const struct lsi_tree *tree)
+{
+    struct span slots[LSI_MAX_SLOTS * 2], sum = {0, 1};
+
+    if (tree->world < 2 || tree->partial_count != tree->world || tree->max_partials != 1)
+        return false;
+    for (int i = 0; i < tree->top.count; i++) {
+        const struct lsi_step *step = &tree->top.step[i];
+        struct span a = span_of(step->a, slots), b = span_of(step->b, slots);
+        if (a.count != b.count || a.first + a.count != b.first)
+            return false;
+        sum = (struct span){a.first, 2 * a.count};
+        slots[-1 - step->dst] = sum;
+    }
+    return sum.count == tree->world;
+}
+
 /* Sorts the leaves of all ranks by their first shard. */
 static void sort_leaves(struct lsi_tree *tree, const struct ls_tree_layout *layout, struct ls_range *sorted)
 {
@@ -180,6 +209,7 @@ static enum ls_status compile(struct lsi_tree *tree, const struct ls_tree_layout
     cut_tree(&cut);
     for (int r = 0; r < layout->world; r++)
         tree->max_partials = tree->partials_of[r] > tree->max_partials ? tree->partials_of[r] : tree->max_partials;
+    tree->halves = is_halving(tree);
     tree->own = ls_alloc_zeroed((size_t)tree->own_count + 1, sizeof tree->own[0]);
     if (tree->own == NULL)
         return LS_ENOMEM;

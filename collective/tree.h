@@ -40,6 +40,7 @@ struct lsi_tree {
     int16_t partial_index[LSI_MAX_LEAVES]; /* among the rank's own */
     int partials_of[LS_MAX_MEMBERS];
     int max_partials;      /* of any rank */
+    bool halves;           /* a partial a rank, 2^n ranks, every node of the top adds equally many */
     struct lsi_steps top;  /* inputs: partials */
     int own_count;         /* == partials_of[rank] */
     struct lsi_steps *own; /* inputs: own leaves by index */

@@ -129,6 +129,10 @@ const struct lsi_algorithm *lsi_message_algorithm(int kind, enum lsi_way way)
     } all[] = {
         {LS_ALL_REDUCE, LSI_GATHER, &lsi_all_reduce_gather},
         {LS_ALL_REDUCE, LSI_CANONICAL, &lsi_all_reduce_canonical},
+        {LS_ALL_REDUCE, LSI_HALVING, &lsi_all_reduce_halving},
+        {LS_ALL_REDUCE, LSI_RING, &lsi_all_reduce_ring},
+        {LS_ALL_REDUCE, LSI_BF16, &lsi_all_reduce_bf16},
+        {LS_REDUCE_SCATTER, LSI_BF16, &lsi_all_reduce_bf16},
         {LS_REDUCE_SCATTER, LSI_CANONICAL, &lsi_all_reduce_canonical},
         {LS_ALL_GATHER, LSI_DIRECT, &lsi_all_gather_direct},
         {LS_BROADCAST, LSI_BINOMIAL, &lsi_broadcast_binomial},
@@ -307,8 +311,8 @@ enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links
     m->frame = ls_alloc_aligned(FRAME_ROOM);
     m->inbox = ls_alloc_aligned((size_t)group->world * FRAME_ROOM);
     m->inputs = ls_alloc_zeroed(LSI_MAX_LEAVES, sizeof m->inputs[0]);
-    m->receive_goal = ls_alloc_zeroed(2 * (size_t)group->world, sizeof m->receive_goal[0]);
-    m->send_goal = ls_alloc_zeroed(2 * (size_t)group->world, sizeof m->send_goal[0]);
+    m->receive_goal = ls_alloc_zeroed(4 * (size_t)group->world, sizeof m->receive_goal[0]);
+    m->send_goal = ls_alloc_zeroed(4 * (size_t)group->world, sizeof m->send_goal[0]);
     if (m->frame == NULL || m->inbox == NULL || m->inputs == NULL || m->receive_goal == NULL || m->send_goal == NULL) {
         lsi_message_destroy(m);
         return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d", group->world);

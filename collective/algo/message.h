@@ -60,6 +60,9 @@ struct lsi_algorithm {
 };
 extern const struct lsi_algorithm lsi_all_reduce_canonical;
 extern const struct lsi_algorithm lsi_all_reduce_gather;
+extern const struct lsi_algorithm lsi_all_reduce_halving;
+extern const struct lsi_algorithm lsi_all_reduce_ring;
+extern const struct lsi_algorithm lsi_all_reduce_bf16;
 extern const struct lsi_algorithm lsi_all_gather_direct;
 extern const struct lsi_algorithm lsi_all_to_all_direct;
 extern const struct lsi_algorithm lsi_broadcast_binomial;
@@ -83,9 +86,13 @@ struct lsi_message {
     uint64_t moved; /* sum of the links' done counts, to notice progress */
     int64_t piece;  /* elements of a part in a segment or chunk */
     int64_t segments;
-    int64_t posted;         /* segments whose values are under way */
-    int64_t done;           /* segments added up */
-    uint64_t *receive_goal; /* [segment % 2][rank]: receives_done that completes its values */
+    int64_t posted;  /* segments whose values are under way */
+    int64_t done;    /* segments added up */
+    int64_t widened; /* bf16: segments whose sums came back */
+    int level;       /* halving: halves taken, then given back */
+    bool gathers;    /* halving: the second phase */
+    uint64_t
+        *receive_goal; /* [segment % 2][rank]: receives_done that completes its values; bf16: two sets more, of sums */
     uint64_t *send_goal;
 };
 
@@ -105,6 +112,18 @@ enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err)
 void lsi_message_tell_wait(void *state, int rank);
 int lsi_message_heard_wait(void *state, int peer);
 
+/* For algorithms: own partial number `own` of elements [begin, begin + length): the leaf itself, or its leaves added into
+ * room. */
+const void *lsi_own_partial(struct lsi_message *m, const struct ls_request *request, int own, int64_t begin,
+                            int64_t length, void *room);
+struct lsi_own {
+    const void *came; /* nullable: added first; it may be out */
+    int64_t begin;
+    int64_t length;
+    int divisor; /* of a mean; 1 otherwise */
+};
+/* In any order: all leaves of this rank (one at least, or what came), one after another, into out. */
+void lsi_own_sum(struct lsi_message *m, const struct ls_request *request, const struct lsi_own *own, void *out);
 /* For algorithms. Zero bytes are no message. */
 enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err);
 enum ls_status lsi_post_receive(struct lsi_message *m, int peer, void *data, int64_t bytes, struct ls_error *err);

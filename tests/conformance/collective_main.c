@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS]]: forms a group and runs the suite in every
- * member. `mpirun -n N conformance_collective mpi launched REPLICAS [SEED [ROUNDS]]`: mpirun starts the processes.
+ * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS [any-order|bf16]]]: forms a group and runs the
+ * suite in every member. `mpirun -n N conformance_collective mpi launched REPLICAS ...`: mpirun starts the processes.
  */
 #include "tests/conformance/collective_suite.h"
 #include "tests/conformance/team.h"
@@ -41,18 +41,24 @@ int main(int argc, char **argv)
     int failures;
 
     if (argc < 4) {
-        fprintf(stderr, "usage: %s PROVIDER threads|processes WORLD [SEED [ROUNDS]]\n", argv[0]);
+        fprintf(stderr, "usage: %s PROVIDER threads|processes WORLD [SEED [ROUNDS [any-order|bf16]]]\n", argv[0]);
         return 2;
     }
     suite.seed = (uint64_t)number(argc > 4 ? argv[4] : NULL, 1);
     suite.rounds = number(argc > 5 ? argv[5] : NULL, 60);
+    suite.bf16_wire = argc > 6 && strcmp(argv[6], "bf16") == 0;
+    suite.any_order = argc > 6;
     if (strcmp(argv[2], "launched") == 0) {
         memset(&team, 0, sizeof team);
+        team.any_order = suite.any_order;
+        team.bf16_wire = suite.bf16_wire;
         team.provider = argv[1];
         return team_run_launched(&team, number(argv[3], 1), run_member, &suite) != 0;
     }
     if (!team_init(&team, argv[1], number(argv[3], 2)))
         return 2;
+    team.any_order = suite.any_order;
+    team.bf16_wire = suite.bf16_wire;
     failures = strcmp(argv[2], "threads") == 0 ? team_run_threads(&team, run_member, &suite)
                                                : team_run_processes(&team, run_member, &suite);
     team_deinit(&team);

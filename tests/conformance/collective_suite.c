@@ -3,6 +3,7 @@
 #include "tests/conformance/collective_suite.h"
 
 #include "core/base/alloc.h"
+#include "core/base/hash.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -273,6 +274,29 @@ static bool same(enum ls_dtype dtype, const uint8_t *a, const uint8_t *b)
     return memcmp(a, b, ls_dtype_size(dtype)) == 0 || (is_nan(dtype, a) && is_nan(dtype, b));
 }
 
+static double real_of(enum ls_dtype dtype, const uint8_t *value)
+{
+    float f32;
+    double f64;
+
+    memcpy(&f64, value, ls_dtype_size(dtype) == 8 ? 8 : 0);
+    memcpy(&f32, value, ls_dtype_size(dtype) >= 4 ? 4 : 0);
+    if (dtype == LS_F32)
+        return f32;
+    if (dtype == LS_F64)
+        return f64;
+    return dtype == LS_F16 ? of_f16((uint16_t)(value[0] | value[1] << 8))
+                           : of_bf16((uint16_t)(value[0] | value[1] << 8));
+}
+
+/* What another order and a wire of bf16 may change, for each unit of the sum of the magnitudes. */
+static double tolerance_of(enum ls_dtype dtype, bool bf16_wire)
+{
+    if (dtype == LS_F32)
+        return bf16_wire ? 0x1p-7 : 0x1p-18;
+    return dtype == LS_F64 ? 0x1p-46 : 0x1p-3;
+}
+
 struct member {
     struct ls_group *group;
     const struct suite_options *options;
@@ -310,6 +334,47 @@ static void check_status(struct member *m, const struct ls_collective *op, enum 
         report(m, "status", op, status);
         fprintf(stderr, "  %s\n", err->message);
     }
+}
+
+/* Exact, but for sums of floats in a group that adds in any order. Products of floats are left out there: an order may
+ * overflow where another does not. */
+static bool right(const struct member *m, const struct ls_collective *op, uint8_t *const *leaf_at, const uint8_t *want,
+                  int64_t i, const uint8_t *got)
+{
+    bool real = op->dtype != LS_I32 && op->dtype != LS_I64;
+    double wanted, magnitude = 0;
+
+    if (same(op->dtype, want, got))
+        return true;
+    if (!m->options->any_order || !real)
+        return false;
+    wanted = real_of(op->dtype, want);
+    /* Of two zeros either is the larger one. */
+    if (op->reduction == LS_MIN || op->reduction == LS_MAX)
+        return wanted == real_of(op->dtype, got);
+    if (op->reduction == LS_PRODUCT || !isfinite(wanted))
+        return op->reduction == LS_PRODUCT || op->dtype == LS_F16;
+    for (int v = 0; v < LS_MAX_SHARDS; v++)
+        if (leaf_at[v] != NULL)
+            magnitude += fabs(real_of(op->dtype, leaf_at[v] + (size_t)i * ls_dtype_size(op->dtype)));
+    return (op->dtype == LS_F16 && magnitude > 60000) ||
+           fabs(real_of(op->dtype, got) - wanted) <= magnitude * tolerance_of(op->dtype, m->options->bf16_wire);
+}
+
+/* All members have the same bits. */
+static void check_equal(struct member *m, const struct ls_collective *op)
+{
+    uint64_t own = ls_xxh3(op->dst, (size_t)op->count * ls_dtype_size(op->dtype), 0), all[LS_MAX_MEMBERS];
+    int64_t counts[LS_MAX_MEMBERS];
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_collective gather = {.kind = LS_ALL_GATHER, .dtype = LS_I64, .src = &own, .dst = all, .counts = counts};
+
+    for (int r = 0; r < m->world; r++)
+        counts[r] = 1;
+    check_status(m, &gather, ls_group_run(m->group, &gather, &err), &err);
+    for (int r = 0; r < m->world && m->failures == 0; r++)
+        if (all[r] != own)
+            report(m, "members have different bits", op, r);
 }
 
 /* Every 7th element and both ends of large results, all of small ones. */
@@ -364,11 +429,13 @@ static void run_tree(struct member *m, const struct ls_tree_layout *layout, stru
         uint8_t want[LARGEST] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, begin + i, want);
         reference_mean(op, layout->range_count, want);
-        if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
+        if (!right(m, op, leaf_at, want, i, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
             report(m, "canonical all-reduce differs", op, i);
             break;
         }
     }
+    if (m->options->any_order)
+        check_equal(m, op);
     for (int i = 0; i <= LS_MAX_SHARDS; i++)
         ls_free(owned[i]);
 }
@@ -405,11 +472,13 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
         uint8_t want[LARGEST] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, v_total}, begin + i, want);
         reference_mean(op, m->world, want);
-        if (!same(op->dtype, want, (uint8_t *)op->dst + (size_t)i * size)) {
+        if (!right(m, op, leaf_at, want, begin + i, (uint8_t *)op->dst + (size_t)i * size)) {
             report(m, "reduction differs", op, i);
             break;
         }
     }
+    if (m->options->any_order && !scatter)
+        check_equal(m, op);
     for (int i = 0; i <= LS_MAX_MEMBERS; i++)
         ls_free(owned[i]);
 }
@@ -593,14 +662,17 @@ static void run_round(struct member *m)
  * group works as before. */
 static void run_split(struct member *m)
 {
-    struct suite_options options = {
-        .seed = m->options->seed + 1, .rounds = 12, .max_count = m->options->max_count / 8, .is_split = true};
+    struct suite_options options = *m->options;
     int nowhere = m->world > 2 ? below(&m->random, m->world) : -1;
     int color = m->rank == nowhere ? -1 : m->rank % 3, at = 0, size = 0;
     struct ls_collective barrier = {.kind = LS_BARRIER};
     struct ls_error err = LS_ERROR_INIT;
     struct ls_group *split = NULL;
 
+    options.seed++;
+    options.rounds = 12;
+    options.max_count /= 8;
+    options.is_split = true;
     check_status(m, &barrier, ls_group_split(m->group, color, -m->rank, &split, &err), &err);
     for (int r = 0; r < m->world; r++) {
         size += r != nowhere && r % 3 == color;

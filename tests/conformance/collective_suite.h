@@ -13,6 +13,8 @@ struct suite_options {
     int rounds;
     int64_t max_count; /* elements of an operation at most */
     bool is_split;     /* a sub-group: not split again */
+    bool any_order;    /* sums are near the reference, and have the same bits in all members */
+    bool bf16_wire;    /* and rounded on their way */
 };
 
 /* Number of failures; each is printed to stderr. */

@@ -100,6 +100,8 @@ struct ls_group_options team_options(const struct team *team, int rank)
     options.rendezvous = team->rendezvous;
     options.listener = team->listeners[rank];
     options.network = team->network;
+    options.any_order = team->any_order;
+    options.bf16_wire = team->bf16_wire;
     options.form_deadline_ms = team->form_deadline_ms;
     options.wait_deadline_ms = team->wait_deadline_ms;
     return options;

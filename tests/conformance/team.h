@@ -21,6 +21,7 @@ struct team {
     char directory[64];
     char rendezvous[96];
     struct ls_sim_network *network; /* sim */
+    bool any_order, bf16_wire;      /* as in ls_group_options */
 };
 
 /* 0 is success. */

@@ -175,6 +175,8 @@ static void plan_fault(struct schedule *s)
 
 static bool make_groups(struct schedule *s)
 {
+    static const char *const ways[] = {"sim/all-reduce/any/any=gather", "any/any/any/any=canonical",
+                                       "any/any/any/any=halving", "any/any/any/any=ring"};
     struct ls_member members[MOST_MEMBERS];
 
     memset(members, 0, sizeof members);
@@ -188,7 +190,8 @@ static bool make_groups(struct schedule *s)
         options.generation = s->seed;
         options.network = s->network;
         options.wait_deadline_ms = DEADLINE_MS;
-        options.collectives = s->seed % 3 == 0 ? "sim/all-reduce/any/any=gather" : "any/any/any/any=canonical";
+        options.collectives = ways[s->seed % 4];
+        options.any_order = s->seed % 4 == 3;
         s->member[r].src = ls_alloc_aligned(MOST_COUNT * 8);
         s->member[r].dst = ls_alloc_aligned(MOST_COUNT * 8);
         if (s->member[r].src == NULL || s->member[r].dst == NULL ||

@@ -49,28 +49,10 @@ static uint8_t *outgoing(const struct lsi_message *m, const struct ls_request *r
     return m->staging + index * bytes_of(request, m->piece);
 }
 
-/* Own partial of a piece: the leaf itself, or its leaves added into room. */
 static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int own,
                                const struct piece *piece, uint8_t *room)
 {
-    const struct lsi_steps *steps = &request->tree->own[own];
-    int leaves = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank];
-    void *out = room;
-
-    if (steps->count == 0)
-        return (const uint8_t *)request->leaves[steps->only] + bytes_of(request, piece->begin);
-    for (int i = 0; i < leaves; i++)
-        m->inputs[i] = (const uint8_t *)request->leaves[i] + bytes_of(request, piece->begin);
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = steps,
-        .inputs = m->inputs,
-        .outs = &out,
-        .out_count = 1,
-    };
-    lsi_reduce_run(&reduce, piece->length);
-    return room;
+    return lsi_own_partial(m, request, own, piece->begin, piece->length, room);
 }
 
 /* Own partials to the owners, places for the peers' partials of the own part. */

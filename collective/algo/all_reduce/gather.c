@@ -29,29 +29,11 @@ static uint8_t *place(const struct lsi_message *m, const struct ls_request *requ
     return m->staging + ((s & 1) * request->tree->partial_count + partial) * bytes_of(request, m->piece);
 }
 
-/* Own partial i of segment s: the leaf itself, or its leaves added into their place. */
+/* Own partial of segment s: the leaf itself, or its leaves added into their place. */
 static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
 {
-    const struct lsi_tree *tree = request->tree;
-    const struct lsi_steps *steps = &tree->own[tree->partial_index[partial]];
-    int leaves = tree->first_leaf[m->group->rank + 1] - tree->first_leaf[m->group->rank];
-    int64_t at = bytes_of(request, s * m->piece);
-    void *out = place(m, request, s, partial);
-
-    if (steps->count == 0)
-        return (const uint8_t *)request->leaves[steps->only] + at;
-    for (int i = 0; i < leaves; i++)
-        m->inputs[i] = (const uint8_t *)request->leaves[i] + at;
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = steps,
-        .inputs = m->inputs,
-        .outs = &out,
-        .out_count = 1,
-    };
-    lsi_reduce_run(&reduce, length_of(m, request, s));
-    return out;
+    return lsi_own_partial(m, request, request->tree->partial_index[partial], s * m->piece, length_of(m, request, s),
+                           place(m, request, s, partial));
 }
 
 static enum ls_status post_segment(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)

@@ -52,6 +52,10 @@ Test(group, refuses)
     cr_assert_eq(ls_group_create("shm", &options, &group, &err), LS_EAUTH, "%s", err.message);
     options.rank = 2;
     cr_assert_eq(ls_group_create("shm", &options, &group, &err), LS_EINVAL);
+    options.rank = 0;
+    options.bf16_wire = true;
+    cr_assert_eq(ls_group_create("tcp", &options, &group, &err), LS_EINVAL);
+    cr_assert_not_null(strstr(err.message, "any_order"), "%s", err.message);
     cr_assert_null(group);
 }
 

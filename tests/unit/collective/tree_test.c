@@ -119,3 +119,25 @@ Test(tree, bad_layouts)
         lsi_tree_cache_deinit(&cache);
     }
 }
+
+/* Halving is for 2^n ranks with a partial each, in any order of the ranks, where every node adds equally many. */
+Test(tree, halves)
+{
+    struct ls_range even[] = {{0, 2}, {2, 2}, {4, 2}, {6, 2}}, uneven[] = {{0, 1}, {1, 1}, {2, 2}, {4, 4}};
+    int straight[] = {0, 1, 2, 3}, mixed[] = {2, 0, 3, 1}, twice[] = {0, 1, 0, 1}, pair[] = {0, 0, 1, 1};
+    struct {
+        struct ls_range *ranges;
+        int *owner;
+        int world, count;
+        bool halves;
+    } cases[] = {{even, straight, 4, 4, true}, {even, mixed, 4, 4, true}, {uneven, straight, 4, 4, false},
+                 {even, twice, 2, 4, false},   {even, pair, 2, 4, true},  {even, straight, 3, 3, false},
+                 {even, straight, 1, 1, false}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ls_tree_layout layout = layout_of(8, cases[i].world, cases[i].count, cases[i].ranges, cases[i].owner);
+        struct lsi_tree_cache cache = {0};
+        cr_assert_eq(compiled(&cache, &layout, 0)->halves, cases[i].halves, "case %zu", i);
+        lsi_tree_cache_deinit(&cache);
+    }
+}

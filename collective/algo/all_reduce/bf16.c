@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All-reduce and reduce-scatter of f32 (sum, mean) that travel as bf16: the owner of a part gets everybody's sum of its
+ * own leaves, rounded, adds them to its own in f32 in rank order, and gives the result, rounded again; it keeps what it
+ * gives, so that all members have the same bits. In segments, two under way.
+ * Cost, N bytes of f32, W ranks: 2 alpha + N (W - 1) / W beta: half of the canonical algorithm. Error: one rounding of 2^-9
+ * for each value that travels. Restrictions: any_order and bf16_wire only.
+ */
+#include "collective/algo/message.h"
+#include "collective/bf16.h"
+
+#define SEGMENT_ELEMENTS (64 * 1024)
+#define STAGING_BYTES (8 * 1024 * 1024)
+#define SMALLEST_PIECE 4096
+#define CHUNK 1024 /* elements that are added at a time, in the first-level cache */
+
+struct piece {
+    int64_t begin;  /* in the whole result */
+    int64_t inside; /* in the part */
+    int64_t length;
+};
+
+static struct piece piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s)
+{
+    struct piece piece;
+    int64_t length;
+
+    lsi_part(request, owner, &piece.begin, &length);
+    piece.inside = s * m->piece < length ? s * m->piece : length;
+    piece.begin += piece.inside;
+    piece.length = length - piece.inside < m->piece ? length - piece.inside : m->piece;
+    return piece;
+}
+
+enum room { VALUES_IN, VALUES_OUT, SUMS_IN, ROOMS };
+
+/* Staging: [segment % 2][room][rank]; the own place among the sums is what the own part travels in. */
+static uint16_t *room_of(const struct lsi_message *m, enum room room, int64_t s, int rank)
+{
+    int64_t index = ((s & 1) * ROOMS + (int64_t)room) * m->group->world + rank;
+
+    return (uint16_t *)(void *)m->staging + index * m->piece;
+}
+
+static bool gives(const struct ls_request *request, int rank)
+{
+    return request->tree->first_leaf[rank + 1] > request->tree->first_leaf[rank];
+}
+
+static int64_t travelling(int64_t elements)
+{
+    return elements * (int64_t)sizeof(uint16_t);
+}
+
+/* Own sum of a piece, rounded for its way. */
+static void narrow_own(struct lsi_message *m, const struct ls_request *request, const struct piece *piece,
+                       uint16_t *out)
+{
+    bool single = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank] == 1;
+    float sum[CHUNK];
+
+    if (single) {
+        lsi_bf16_narrow(out, (const float *)request->leaves[0] + piece->begin, piece->length);
+        return;
+    }
+    for (int64_t i = 0; i < piece->length; i += CHUNK) {
+        struct lsi_own own = {NULL, piece->begin + i, piece->length - i < CHUNK ? piece->length - i : CHUNK, 1};
+        lsi_own_sum(m, request, &own, sum);
+        lsi_bf16_narrow(out + i, sum, own.length);
+    }
+}
+
+static enum ls_status post_values(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    int world = m->group->world, rank = m->group->rank;
+    struct piece own = piece_of(m, request, rank, s);
+    enum ls_status status = LS_OK;
+
+    for (int r = 0; r < world && status == LS_OK; r++) {
+        struct piece piece = piece_of(m, request, r, s);
+        if (r != rank && gives(request, r))
+            status = lsi_post_receive(m, r, room_of(m, VALUES_IN, s, r), travelling(own.length), err);
+        if (r != rank && gives(request, rank) && piece.length > 0 && status == LS_OK) {
+            narrow_own(m, request, &piece, room_of(m, VALUES_OUT, s, r));
+            status = lsi_post_send(m, r, room_of(m, VALUES_OUT, s, r), travelling(piece.length), err);
+        }
+        m->receive_goal[(s & 1) * world + r] = m->link[r].receives_posted;
+        m->send_goal[(s & 1) * world + r] = m->link[r].sends_posted;
+    }
+    m->posted++;
+    return status;
+}
+
+static enum ls_status wait_for(struct lsi_message *m, int rank, const char *why)
+{
+    m->group->waits_for = rank;
+    m->group->waits_why = why;
+    return LS_EAGAIN;
+}
+
+/* Goals: set s & 1 for the values of segment s, 2 + (s & 1) for its sums. */
+static enum ls_status look(struct lsi_message *m, int64_t set, bool receives, bool sends)
+{
+    int world = m->group->world;
+
+    for (int r = 0; r < world; r++) {
+        if (receives && m->link[r].receives_done < m->receive_goal[set * world + r])
+            return wait_for(m, r, "has not sent its sums");
+        if (sends && m->link[r].sends_done < m->send_goal[set * world + r])
+            return wait_for(m, r, "has not taken its sums");
+    }
+    return LS_OK;
+}
+
+/* Own leaves, then what came, in rank order, for `count` elements of the own piece from `i` on. */
+static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_own *leaves,
+                      float *sum)
+{
+    int64_t i = leaves->begin - piece_of(m, request, m->group->rank, s).begin;
+    bool begun = gives(request, m->group->rank);
+
+    if (begun)
+        lsi_own_sum(m, request, leaves, sum);
+    for (int r = 0; r < m->group->world; r++) {
+        if (r == m->group->rank || !gives(request, r))
+            continue;
+        if (begun)
+            lsi_bf16_add(sum, room_of(m, VALUES_IN, s, r) + i, leaves->length);
+        else
+            lsi_bf16_widen(sum, room_of(m, VALUES_IN, s, r) + i, leaves->length);
+        begun = true;
+    }
+    lsi_bf16_divide(sum, request->divisor, leaves->length);
+}
+
+/* A scattered part stays as exact as it is: nobody takes it over. */
+static void add_own(struct lsi_message *m, struct ls_request *request, int64_t s, const struct piece *own, float *out)
+{
+    uint16_t *sums = room_of(m, SUMS_IN, s, m->group->rank);
+
+    for (int64_t i = 0; i < own->length; i += CHUNK) {
+        int64_t n = own->length - i < CHUNK ? own->length - i : CHUNK;
+        add_chunk(m, request, s, &(struct lsi_own){NULL, own->begin + i, n, 1}, out + i);
+        if (request->op.kind != LS_REDUCE_SCATTER)
+            lsi_bf16_settle(sums + i, out + i, n);
+    }
+}
+
+static enum ls_status add_part(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
+{
+    bool scatter = request->op.kind == LS_REDUCE_SCATTER;
+    int rank = m->group->rank;
+    struct piece own = piece_of(m, request, rank, s);
+    enum ls_status status = LS_OK;
+
+    add_own(m, request, s, &own, (float *)request->op.dst + (scatter ? own.inside : own.begin));
+    m->done++;
+    m->widened += scatter;
+    for (int r = 0; r < m->group->world && !scatter && status == LS_OK; r++) {
+        if (r == rank)
+            continue;
+        status = lsi_post_receive(m, r, room_of(m, SUMS_IN, s, r), travelling(piece_of(m, request, r, s).length), err);
+        if (status == LS_OK)
+            status = lsi_post_send(m, r, room_of(m, SUMS_IN, s, rank), travelling(own.length), err);
+        m->receive_goal[(2 + (s & 1)) * m->group->world + r] = m->link[r].receives_posted;
+        m->send_goal[(2 + (s & 1)) * m->group->world + r] = m->link[r].sends_posted;
+    }
+    return status;
+}
+
+static void widen_parts(struct lsi_message *m, const struct ls_request *request, int64_t s)
+{
+    for (int r = 0; r < m->group->world; r++) {
+        struct piece piece = piece_of(m, request, r, s);
+        if (r != m->group->rank)
+            lsi_bf16_widen((float *)request->op.dst + piece.begin, room_of(m, SUMS_IN, s, r), piece.length);
+    }
+    m->widened++;
+}
+
+static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    int rooms = 2 * ROOMS * m->group->world;
+    int64_t longest = 0;
+    enum ls_status status;
+
+    for (int r = 0; r < m->group->world; r++) {
+        int64_t start, length;
+        lsi_part(request, r, &start, &length);
+        longest = length > longest ? length : longest;
+    }
+    m->piece = STAGING_BYTES / (int64_t)sizeof(uint16_t) / rooms;
+    if (m->piece > SEGMENT_ELEMENTS)
+        m->piece = SEGMENT_ELEMENTS;
+    if (m->piece < SMALLEST_PIECE)
+        m->piece = SMALLEST_PIECE;
+    if (m->piece > longest)
+        m->piece = (longest + 63) & ~(int64_t)63;
+    m->segments = m->piece > 0 ? (longest + m->piece - 1) / m->piece : 0;
+    m->posted = m->done = m->widened = 0;
+    status = lsi_message_staging(m, (size_t)rooms * (size_t)travelling(m->piece), err);
+    while (status == LS_OK && m->posted < m->segments && m->posted < 2)
+        status = post_values(m, request, m->posted, err);
+    return status;
+}
+
+static enum ls_status advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    while (status == LS_OK && m->widened < m->segments) {
+        bool last = m->posted == m->segments;
+        if (m->widened < m->done && look(m, 2 + (m->widened & 1), true, false) == LS_OK) {
+            widen_parts(m, request, m->widened);
+            continue;
+        }
+        if (m->done == m->segments || m->done - m->widened == 2)
+            return LS_EAGAIN;
+        /* Both sides post in the order A0 A1 B0 A2 B1 A3 ...: streams carry no labels. */
+        if (look(m, m->done & 1, true, !last) != LS_OK || look(m, 2 + (m->done & 1), false, true) != LS_OK)
+            return LS_EAGAIN;
+        status = add_part(m, request, m->done, err);
+        if (status == LS_OK && !last)
+            status = post_values(m, request, m->posted, err);
+    }
+    return status;
+}
+
+const struct lsi_algorithm lsi_all_reduce_bf16 = {.name = "bf16", .begin = begin, .advance = advance};
