@@ -79,6 +79,7 @@ struct workspace {
     uint8_t divisors[CHUNK_BYTES] __attribute__((aligned(64))); /* of a mean, one an element */
     lsi_combine divide;                                         /* NULL: no mean */
     lsi_spread last_spread;                                     /* of the last operation, or NULL */
+    struct lsi_places places;                                   /* of the results */
 };
 
 /* A number up to 256 in each dtype: exact. */
@@ -125,13 +126,13 @@ static void finish(const struct lsi_reduce *reduce, const struct workspace *work
 
     if (work->last_spread != NULL && at_lines(reduce, chunk->offset)) {
         done = chunk->bytes / LSI_BLOCK_BYTES * LSI_BLOCK_BYTES;
-        work->last_spread(reduce->outs, reduce->out_count, chunk->offset, a, b, done);
+        work->last_spread(&work->places, chunk->offset, a, b, done);
     }
     if (done == chunk->bytes)
         return;
     combine(slot, a + done, b + done, chunk->count - (int64_t)(done / reduce->element_bytes));
     for (int k = 0; k < reduce->out_count; k++)
-        store((uint8_t *)reduce->outs[k] + chunk->offset + done, slot, chunk->bytes - done, true);
+        store((uint8_t *)reduce->outs[k] + chunk->offset + done, slot, chunk->bytes - done, k >= reduce->cached);
 }
 
 /* Results that are to pass the cache get the last operation from finish; of the others the first is where it is
@@ -169,7 +170,7 @@ static void run_chunk(const struct lsi_reduce *reduce, struct workspace *work, c
         result = out;
     }
     for (int k = first; k < reduce->out_count; k++)
-        store((uint8_t *)reduce->outs[k] + chunk->offset, result, chunk->bytes, reduce->stream);
+        store((uint8_t *)reduce->outs[k] + chunk->offset, result, chunk->bytes, reduce->stream && k >= reduce->cached);
 }
 
 /* One operation between two inputs needs no workspace: all of it in one sweep. Elements done. */
@@ -180,8 +181,7 @@ static int64_t run_at_once(const struct lsi_reduce *reduce, const struct workspa
 
     if (steps->count != 1 || work->divide != NULL || work->last_spread == NULL || !at_lines(reduce, 0))
         return 0;
-    work->last_spread(reduce->outs, reduce->out_count, 0, reduce->inputs[steps->step[0].a],
-                      reduce->inputs[steps->step[0].b], bytes);
+    work->last_spread(&work->places, 0, reduce->inputs[steps->step[0].a], reduce->inputs[steps->step[0].b], bytes);
     return (int64_t)(bytes / reduce->element_bytes);
 }
 
@@ -193,6 +193,7 @@ void lsi_reduce_run(const struct lsi_reduce *reduce, int64_t count)
 
     work.divide = reduce->divisor > 1 ? kernels->combine[reduce->dtype][LSI_DIVIDE] : NULL;
     work.last_spread = reduce->stream ? reduce->spread : NULL;
+    work.places = (struct lsi_places){reduce->outs, reduce->out_count, reduce->cached};
     if (work.divide != NULL) {
         fill_divisors(&work, reduce, count < per_chunk ? count : per_chunk);
         work.last_spread = reduce->stream ? kernels->spread[reduce->dtype][LSI_DIVIDE] : NULL;

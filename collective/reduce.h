@@ -13,9 +13,15 @@ typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t cou
  * lsi_reduce.divisor divides it at the end. */
 lsi_combine lsi_combine_get(enum ls_dtype dtype, enum ls_reduction reduction);
 
-/* The same operation on `bytes` (whole blocks of 256) of a and b into several results at once, `at` bytes behind where
- * each begins, past the cache; each of those places begins a cache line. */
-typedef void (*lsi_spread)(void *const *outs, int out_count, size_t at, const void *a, const void *b, size_t bytes);
+/* Where a result goes: to `count` places, the first `cached` of them into the caches, the others past them. */
+struct lsi_places {
+    void *const *outs;
+    int count;
+    int cached;
+};
+/* The same operation on `bytes` (whole blocks of 256) of a and b into several places at once, `at` bytes behind where
+ * each begins; there they all begin a cache line. */
+typedef void (*lsi_spread)(const struct lsi_places *places, size_t at, const void *a, const void *b, size_t bytes);
 
 /* NULL where this processor has none. */
 lsi_spread lsi_spread_get(enum ls_dtype dtype, enum ls_reduction reduction);
@@ -30,6 +36,7 @@ struct lsi_reduce {
     void *const *outs;
     int out_count;
     bool stream;       /* past the cache: for results that nobody reads soon */
+    int cached;        /* with stream: so many results, the first, stay in the caches all the same */
     lsi_spread spread; /* with stream: of the same operation, or NULL */
     /* Above 1: the result is divided by it, one operation more. dtype is needed then. */
     int divisor;

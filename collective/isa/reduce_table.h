@@ -67,38 +67,40 @@ static inline void fetch_block(const uint8_t *a, const uint8_t *b)
 }
 
 /* A store past the cache waits for the address of its page: found by one fetch, two pages before. */
-static inline void find_pages(void *const *outs, int out_count, size_t at)
+static inline void find_pages(const struct lsi_places *places, size_t at)
 {
-    for (int o = 0; o < out_count; o++) {
-        const char *to = (const char *)outs[o] + at;
+    for (int o = places->cached; o < places->count; o++) {
+        const char *to = (const char *)places->outs[o] + at;
         if (((uintptr_t)to & (PAGE_BYTES - 1)) < LSI_BLOCK_BYTES)
             _mm_prefetch(to + 2 * PAGE_BYTES, _MM_HINT_T0);
     }
 }
 
 /* A block is computed into registers, then goes to each result in whole lines. */
-#define SPREAD(name, V, type)                                                                                          \
-    static void name##_spread(void *const *outs, int out_count, size_t at, const void *a, const void *b, size_t bytes) \
-    {                                                                                                                  \
-        const uint8_t *pa = a;                                                                                         \
-        const uint8_t *pb = b;                                                                                         \
-        for (size_t i = 0; i < bytes; i += LSI_BLOCK_BYTES) {                                                          \
-            V r[LSI_BLOCK_BYTES / sizeof(V)];                                                                          \
-            fetch_block(pa + i, pb + i);                                                                               \
-            find_pages(outs, out_count, at + i);                                                                       \
-            _Pragma("GCC unroll 16") for (size_t k = 0; k < LSI_BLOCK_BYTES / sizeof(V); k++)                          \
-            {                                                                                                          \
-                V x, y;                                                                                                \
-                memcpy(&x, pa + i + k * sizeof x, sizeof x);                                                           \
-                memcpy(&y, pb + i + k * sizeof y, sizeof y);                                                           \
-                r[k] = name##_of(x, y);                                                                                \
-            }                                                                                                          \
-            for (int o = 0; o < out_count; o++) {                                                                      \
-                uint8_t *to = (uint8_t *)outs[o] + at + i;                                                             \
-                _Pragma("GCC unroll 16") for (size_t k = 0; k < LSI_BLOCK_BYTES / sizeof(V); k++)                      \
-                    put(to + k * sizeof(V), &r[k], sizeof(V));                                                         \
-            }                                                                                                          \
-        }                                                                                                              \
+#define SPREAD(name, V, type)                                                                                         \
+    static void name##_spread(const struct lsi_places *places, size_t at, const void *a, const void *b, size_t bytes) \
+    {                                                                                                                 \
+        const uint8_t *pa = a;                                                                                        \
+        const uint8_t *pb = b;                                                                                        \
+        for (size_t i = 0; i < bytes; i += LSI_BLOCK_BYTES) {                                                         \
+            V r[LSI_BLOCK_BYTES / sizeof(V)];                                                                         \
+            fetch_block(pa + i, pb + i);                                                                              \
+            find_pages(places, at + i);                                                                               \
+            _Pragma("GCC unroll 16") for (size_t k = 0; k < LSI_BLOCK_BYTES / sizeof(V); k++)                         \
+            {                                                                                                         \
+                V x, y;                                                                                               \
+                memcpy(&x, pa + i + k * sizeof x, sizeof x);                                                          \
+                memcpy(&y, pb + i + k * sizeof y, sizeof y);                                                          \
+                r[k] = name##_of(x, y);                                                                               \
+            }                                                                                                         \
+            for (int o = 0; o < places->cached; o++)                                                                  \
+                memcpy((uint8_t *)places->outs[o] + at + i, r, sizeof r);                                             \
+            for (int o = places->cached; o < places->count; o++) {                                                    \
+                uint8_t *to = (uint8_t *)places->outs[o] + at + i;                                                    \
+                _Pragma("GCC unroll 16") for (size_t k = 0; k < LSI_BLOCK_BYTES / sizeof(V); k++)                     \
+                    put(to + k * sizeof(V), &r[k], sizeof(V));                                                        \
+            }                                                                                                         \
+        }                                                                                                             \
     }
 #define SPREAD_OF(name) name##_spread
 

@@ -71,6 +71,7 @@ struct shm_control {
     uint64_t generation;
     uint32_t world;
     uint32_t lane_bytes;
+    _Atomic uint32_t past_caches SHM_LINE; /* tune.c; rank 0 writes it */
     _Atomic uint32_t sleepers SHM_LINE;
     _Atomic uint32_t end_state SHM_LINE; /* as ls_group.end_state */
     int32_t end_status;
@@ -96,8 +97,18 @@ struct shm_running {
     int64_t cursor; /* direct: elements done */
     int64_t piece;  /* staged: elements of a part in a chunk */
     uint64_t chunks;
+    bool large;                              /* staged: a reduction whose results go past the cache */
     uint64_t in, sum, out;                   /* chunks done by this rank */
     uint64_t peers_in, peers_sum, peers_out; /* the slowest peer's, as last seen */
+};
+
+/* Rank 0's trials. */
+struct shm_tune {
+    bool past; /* what is tried or chosen */
+    int chunk, trials;
+    int64_t settled;
+    uint64_t began_ns;
+    uint64_t best_ns[2];
 };
 
 struct shm {
@@ -117,6 +128,7 @@ struct shm {
     bool armed;
     uint32_t bell_seen;
     struct shm_running run;
+    struct shm_tune tune;
     const void **inputs; /* room for one pointer per leaf */
     void **outs;         /* and per rank */
     pthread_t keeper;
@@ -178,5 +190,8 @@ bool lsi_shm_direct_fits(const struct shm *shm, const struct ls_request *request
 enum ls_status lsi_shm_direct(struct shm *shm, struct ls_request *request, struct ls_error *err);
 enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err);
 enum ls_status lsi_shm_staged(struct shm *shm, struct ls_request *request);
+/* tune.c: by rank 0, where a large staged reduction begins and after each chunk that it has summed. */
+void lsi_shm_tune_begin(struct shm *shm);
+void lsi_shm_tune_chunk(struct shm *shm);
 
 #endif

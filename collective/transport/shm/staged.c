@@ -69,6 +69,9 @@ enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *re
     shm->run.piece = per_slot;
     shm->run.chunks = (uint64_t)((longest + per_slot - 1) / per_slot);
     shm->run.in = shm->run.sum = shm->run.out = 0;
+    shm->run.large = reduces(request) && (size_t)request->signature.count * request->element_bytes >= SHM_STREAM_BYTES;
+    if (shm->run.large && shm->group->rank == 0)
+        lsi_shm_tune_begin(shm);
     /* Peers may still be at the operation before. */
     shm->run.peers_in = shm->run.peers_sum = shm->run.peers_out = 0;
     return lsi_shm_reserve_staging(shm, err);
@@ -92,6 +95,11 @@ static void moved(struct shm *shm, size_t bytes)
     atomic_fetch_add_explicit(&shm->group->bytes_moved, bytes, memory_order_relaxed);
 }
 
+static bool past_caches(const struct shm *shm)
+{
+    return shm->run.large && atomic_load_explicit(&shm->control->past_caches, memory_order_relaxed) != 0;
+}
+
 /* Own partial i of a piece into out. leaves are bound at the piece's begin. */
 static void add_own(struct shm *shm, const struct ls_request *request, int i, const struct piece *piece, void *out)
 {
@@ -107,6 +115,8 @@ static void add_own(struct shm *shm, const struct ls_request *request, int i, co
         .inputs = shm->inputs,
         .outs = &out,
         .out_count = 1,
+        .stream = past_caches(shm),
+        .spread = lsi_spread_get(request->op.dtype, request->op.reduction),
     };
     lsi_reduce_run(&reduce, piece->length);
     moved(shm, (size_t)piece->length * request->element_bytes);
@@ -199,7 +209,10 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
     int rank = shm->group->rank;
     struct piece piece = piece_of(shm, request, rank, c);
     int64_t at = request->op.kind == LS_REDUCE_SCATTER ? piece.inside : piece.begin;
-    void *out = shm_slot(shm, rank, shm->chunk_base + c, true);
+    void *outs[] = {shm_slot(shm, rank, shm->chunk_base + c, true),
+                    (uint8_t *)request->op.dst + (size_t)at * request->element_bytes};
+    /* Nobody takes a slice of a reduce-scatter out of the slot. */
+    int skip = request->op.kind == LS_REDUCE_SCATTER ? 1 : 0;
 
     if (piece.length == 0)
         return;
@@ -218,13 +231,17 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
         .element_bytes = request->element_bytes,
         .steps = &tree->top,
         .inputs = shm->inputs,
-        .outs = &out,
-        .out_count = 1,
+        .outs = outs + skip,
+        .out_count = 2 - skip,
+        .stream = shm->run.large,
+        .cached = past_caches(shm) || skip > 0 ? 0 : 1,
+        .spread = lsi_spread_get(request->op.dtype, request->op.reduction),
         .divisor = request->divisor,
         .dtype = request->op.dtype,
     };
     lsi_reduce_run(&reduce, piece.length);
-    deliver(request, at, out, piece.length);
+    if (shm->run.large && rank == 0)
+        lsi_shm_tune_chunk(shm);
     moved(shm, (size_t)piece.length * request->element_bytes);
 }
 

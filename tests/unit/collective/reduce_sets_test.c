@@ -82,7 +82,7 @@ static void compare(const struct lsi_kernels *set, enum ls_dtype dtype, int oper
     if (set->spread[dtype][operation] == NULL)
         return;
     memset(out, 0, sizeof out);
-    set->spread[dtype][operation](outs, MOST_OUTS, 64, a, b, BYTES - LSI_BLOCK_BYTES);
+    set->spread[dtype][operation](&(struct lsi_places){outs, MOST_OUTS, 1}, 64, a, b, BYTES - LSI_BLOCK_BYTES);
     for (int k = 0; k < MOST_OUTS; k++) {
         same(dtype, want, out[k] + 64, BYTES - LSI_BLOCK_BYTES);
         cr_assert_eq(out[k][63], 0);
@@ -135,6 +135,7 @@ Test(reduce_sets, spread_is_plain)
         reduce.outs = to;
         reduce.out_count = 2;
         reduce.stream = true;
+        reduce.cached = round % 2;
         reduce.spread = lsi_spread_get(LS_F32, LS_SUM);
         lsi_reduce_run(&reduce, count);
         for (int k = 0; k < 2; k++) {
