@@ -16,7 +16,7 @@ struct figures {
     int64_t samples, steps_per_epoch, total_steps, parameters;
     size_t state_bytes, gradient_bytes, activation_bytes, batch_bytes, data_bytes;
     size_t compression_bytes;
-    double whole_bytes; /* per rank and step without compression: what a slice owner reads and everyone gets back */
+    double whole_bytes; /* per rank and step in f32: what a slice owner reads and everyone gets back */
     double moved_bytes; /* with what the job compresses */
 };
 
@@ -48,6 +48,11 @@ static int busiest(const struct ls_plan *plan)
     return found;
 }
 
+static bool has_bf16_wire(const struct ls_job *job)
+{
+    return job->bf16_wire && (strcmp(job->transport, "tcp") == 0 || strcmp(job->transport, "mpi") == 0);
+}
+
 /* Memory of the compressor, and what is left to move. */
 static enum ls_status compress(const struct ls_trainer *trainer, const struct ls_step_program *program,
                                struct figures *f, struct ls_error *err)
@@ -56,6 +61,8 @@ static enum ls_status compress(const struct ls_trainer *trainer, const struct ls
     enum ls_status status = ls_compress_of_job(trainer, program, 0, f->plan.world, NULL, &c, err);
 
     f->moved_bytes = f->whole_bytes;
+    if (has_bf16_wire(trainer->job)) /* a rank adds up its own first */
+        f->moved_bytes = 4.0 * (double)f->parameters * (f->plan.world - 1) / f->plan.world;
     if (status == LS_OK && c != NULL) {
         f->compression_bytes = ls_compress_bytes(c);
         f->moved_bytes *= 1 - (double)ls_compress_elements(c) / (double)f->parameters;
@@ -182,6 +189,8 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
            f->plan.layout.range_count);
     if (job->compression.name != NULL)
         printf("compression: %s; without it %.2f MiB\n", job->compression.name, f->whole_bytes / 1048576);
+    if (has_bf16_wire(job))
+        printf("wire: bf16; in f32 %.2f MiB\n", f->whole_bytes / 1048576);
     printf("job fingerprint: %s\n", trainer->fingerprint);
 }
 

@@ -171,6 +171,7 @@ static enum ls_status form(struct runner *r, struct ls_group **group)
     options.wait_deadline_ms = WAIT_MS;
     options.abandon = &w->aborted;
     options.any_order = w->options->job->fast;
+    options.bf16_wire = w->options->job->bf16_wire;
     status = ls_group_create(w->assignment.provider, &options, group, &r->err);
     if (status == LS_OK)
         w->listeners[r->index] = -1;

@@ -153,6 +153,8 @@ static void add_scalars(json_t *root, const struct ls_job *job)
     (void)json_object_set_new(root, "metrics", metrics);
     add_optimizer(root, job);
     add_compression(root, job);
+    if (job->bf16_wire)
+        (void)json_object_set_new(root, "wire", json_string("bf16"));
 }
 
 static enum ls_status add_data(json_t *root, const struct ls_job *job, struct ls_error *err)
@@ -187,8 +189,8 @@ enum ls_status ls_job_canonical_json(const struct ls_job *job, char **json, stru
         status = add_model(root, job, err);
     if (status != LS_OK)
         (void)ls_error_wrap(err, "%s", job->path);
-    else if (json_object_size(root) !=
-             11u + (job->initial_weights != NULL ? 1u : 0u) + (job->compression.name != NULL ? 1u : 0u))
+    else if (json_object_size(root) != 11u + (job->initial_weights != NULL ? 1u : 0u) +
+                                           (job->compression.name != NULL ? 1u : 0u) + (job->bf16_wire ? 1u : 0u))
         status = ls_error_set(err, LS_ENOMEM, "not enough memory for the fingerprint of %s", job->path);
     else
         status = ls_json_canonical_text(root, json, err);

@@ -180,6 +180,23 @@ static void read_compression(const struct lsi_section *top, struct ls_job *job)
     job->compression.name = NULL;
 }
 
+/* After math and compression. */
+static void read_wire(const struct lsi_section *top, struct ls_job *job)
+{
+    static const char *const names[] = {"f32", "bf16"};
+    char *name = NULL;
+
+    lsi_job_choice(top, "wire", names, COUNT(names), &name);
+    job->bf16_wire = name != NULL && strcmp(name, "bf16") == 0;
+    ls_free(name);
+    if (job->bf16_wire && !job->fast)
+        lsi_job_fail(top, "wire",
+                     "is bf16, which rounds sums on their way; set math: fast to allow that, or wire: f32");
+    if (job->bf16_wire && job->compression.name != NULL)
+        lsi_job_fail(top, "wire", "is bf16 and compression is %s, which sends its own numbers; leave one of them out",
+                     job->compression.name);
+}
+
 static void read_metrics(const struct lsi_section *top, struct ls_job *job)
 {
     static const char *const names[] = {"accuracy",        "sparse_categorical_accuracy", "categorical_accuracy",
@@ -273,6 +290,7 @@ static void read_result(const struct lsi_section *top, struct ls_job *job)
     job->fast = math != NULL && strcmp(math, "fast") == 0;
     ls_free(math);
     read_compression(top, job);
+    read_wire(top, job);
     read_batch(top, job);
     job->epochs = 1;
     lsi_job_integer(top, "epochs", 1, 1000000000, &job->epochs);
@@ -377,9 +395,9 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
 
 static void read_all(const struct lsi_section *top, struct ls_job *job)
 {
-    static const char *const keys[] = {"version", "numerics", "seed",      "math", "compression",
-                                       "batch",   "epochs",   "model",     "data", "initial_weights",
-                                       "loss",    "metrics",  "optimizer", "run"};
+    static const char *const keys[] = {"version", "numerics",  "seed",  "math", "compression",     "wire",
+                                       "batch",   "epochs",    "model", "data", "initial_weights", "loss",
+                                       "metrics", "optimizer", "run"};
 
     lsi_job_check_keys(top, keys, COUNT(keys));
     read_result(top, job);

@@ -52,7 +52,8 @@ struct ls_job {
         double ratio;
         int rank;
         int64_t start_step;
-    } compression; /* of gradients; math: fast only */
+    } compression;  /* of gradients; math: fast only */
+    bool bf16_wire; /* wire: bf16; math: fast only */
     /* --- run: never changes a bit --- */
     char *strategy; /* "one_device", "mirrored", "multi_worker" */
     int workers;

@@ -142,6 +142,22 @@ def what_is_told(folder, job, out):
     ls.run([ls.BINARY, "evaluate", job, *compressed("power_sgd"), "--checkpoint", out])
 
 
+@with_job
+def bf16_wire(folder, job, out):
+    """Sums that travel in 16 bits: over tcp they are others, and learn as well; where no message carries them they stay."""
+    wire = ["--set", "math=fast", "--set", "wire=bf16"]
+    ls.says(ls.train(job, out, "--set", "wire=bf16", check=False), INVALID, "wire", "math: fast")
+    ls.says(ls.train(job, out, *wire, "--set", "compression=top_k", check=False), INVALID, "wire", "compression")
+    plain = ls.train(job, os.path.join(folder, "plain"), "--set", "math=fast", "--transport", "tcp")
+    ls.train(job, os.path.join(folder, "wire"), *wire, "--transport", "tcp", "--max-steps", "8")
+    told = ls.train(job, os.path.join(folder, "wire"), *wire, "--transport", "tcp")
+    if told["params_sha256"] == plain["params_sha256"] or abs(told["loss"] - plain["loss"]) > 0.02 * plain["loss"]:
+        raise ls.Failed(f"{told} beside {plain}")
+    alone = [ls.train(job, os.path.join(folder, f"alone{n}"), "--workers", "1", *words)
+             for n, words in enumerate((wire, wire[:2]))]
+    ls.same(*alone)
+
+
 def mnist():
     """An epoch of the example's perceptron: close to what it reaches uncompressed (0.964)."""
     reached = []
@@ -158,7 +174,7 @@ def mnist():
 
 
 CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, across_hosts, used_again, another_world,
-                                   refused, off, what_is_told, mnist)]
+                                   refused, off, what_is_told, bf16_wire, mnist)]
 
 
 def fast_is_there():

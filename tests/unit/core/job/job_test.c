@@ -162,6 +162,8 @@ Test(job, mistakes)
         {"compression={name: power_sgd, rank: 0}", "compression.rank must be from 1"},
         {"compression={name: power_sgd, start_step: -1}", "compression.start_step must be from 0"},
         {"compresion=bf16", "did you mean compression?"},
+        {"wire=bf16", "wire is bf16, which rounds sums on their way; set math: fast"},
+        {"wire=fp16", "did you mean bf16?"},
         {"batch=3", "batch must be a section"},
         {"batch.size=0", "batch.size must be from 1"},
         {"batch.size=1e3", "batch.size must be a whole number: write 1000 without a point or an exponent"},
@@ -267,7 +269,8 @@ Test(job, what_makes_the_same_job)
                                        "optimizer.epsilon=0.0000001",
                                        "batch.shards=8",
                                        "run.checkpoint.directory=elsewhere",
-                                       "math=exact"};
+                                       "math=exact",
+                                       "wire=f32"};
     static const char *const other[] = {"seed=2",
                                         "batch.size=65",
                                         "math=fast",
@@ -303,9 +306,14 @@ Test(job, compression)
     static const char *const plain[] = {"math=fast", "compression=top_k"};
     static const char *const written[] = {"math=fast", "compression={name: top_k, ratio: 0.01}"};
     static const char *const other[] = {"math=fast", "compression={name: top_k, ratio: 0.02}"};
+    static const char *const both[] = {"math=fast", "compression=bf16", "wire=bf16"};
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_job *refused = NULL;
     char *base = canonical(NULL), *none = canonical("compression=none"), *json[3];
     struct ls_job *job = load(sets, 2), *all[3] = {load(plain, 2), load(written, 2), load(other, 2)};
 
+    cr_assert_eq(ls_job_load(path, both, 3, &refused, &err), LS_EINVAL);
+    cr_assert(strstr(err.message, "compression is bf16") != NULL, "%s", err.message);
     cr_assert_str_eq(job->compression.name, "power_sgd");
     cr_assert(job->compression.rank == 4 && job->compression.start_step == 9);
     cr_assert_str_eq(none, base);
