@@ -174,6 +174,56 @@ static int case_kill(struct team *team)
     return failures;
 }
 
+/* Sums without end until one member is stopped, wherever it is: all others name that one, not each other. */
+static int stopped_member(struct team *team, int rank, void *argument)
+{
+    static float src[40000], dst[40000];
+    struct ls_group *group = team_join(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    enum ls_status status = LS_OK;
+    char name[40];
+    int failures;
+
+    if (group == NULL)
+        return 1;
+    while (status == LS_OK) {
+        status = reduce(group, src, dst, 40000, &err);
+        atomic_fetch_add(&board->rounds, 1);
+    }
+    atomic_fetch_add(&board->ended, 1);
+    (void)snprintf(name, sizeof name, "for rank %d (worker", *(int *)argument);
+    failures = expect(rank, status, LS_ETIMEOUT, name, &err);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_stopped(struct team *team)
+{
+    int failures = 0;
+
+    team->wait_deadline_ms = 2000;
+    for (int victim = 0; victim < team->world; victim += team->world - 1) {
+        pid_t pids[4];
+        atomic_store(&board->rounds, 0);
+        atomic_store(&board->ended, 0);
+        team->generation++;
+        for (int r = 0; r < team->world; r++)
+            pids[r] = team_spawn(team, r, stopped_member, &victim);
+        while (atomic_load(&board->rounds) < 100 + 13 * victim && atomic_load(&board->ended) == 0)
+            (void)sched_yield();
+        kill(pids[victim], SIGSTOP);
+        for (int r = 0; r < team->world; r++) {
+            int status = 0;
+            if (r != victim)
+                waitpid(pids[r], &status, 0);
+            failures += status != 0;
+        }
+        kill(pids[victim], SIGKILL);
+        waitpid(pids[victim], NULL, 0);
+    }
+    return failures;
+}
+
 /* Rank 2 sums another number of elements: everybody hears of both sides, nobody hangs. */
 static int mismatch_member(struct team *team, int rank, void *argument)
 {
@@ -391,6 +441,7 @@ static const struct {
     {"deadline", 3, case_deadline}, {"missing", 3, case_missing},
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
     {"waits", 3, case_waits},       {"split", 3, case_split},
+    {"stopped", 4, case_stopped},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

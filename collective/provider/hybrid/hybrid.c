@@ -36,8 +36,16 @@ static enum ls_status hybrid_poll(void *state, int *culprit, struct ls_error *er
 static bool hybrid_idle(void *state, int round)
 {
     struct hybrid *h = state;
+    int culprit;
+    bool slept;
 
-    return h->request != NULL ? h->inner->ops->idle(h->inner->state, round) : h->outer->idle(h->links, round);
+    if (h->request == NULL)
+        return h->outer->idle(h->links, round);
+    slept = h->inner->ops->idle(h->inner->state, round);
+    /* Words of other hosts, an abort or for whom somebody waits, must be heard here too; what ends it the next poll says. */
+    if (slept || (round & 63) == 63)
+        (void)h->outer->look(h->links, &culprit, NULL);
+    return slept;
 }
 
 static enum ls_status hybrid_look(void *state, int *culprit, struct ls_error *err)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define STAGING_BYTES (16 * 1024 * 1024)
+#define STREAM_BYTES (4 << 20) /* results from here on go past the cache */
 #define GRAIN 1024 /* elements; slices of a whole segment are alike */
 
 enum { REDUCE_INSIDE, REDUCE_INSIDE_WAIT, REDUCE_ADD, REDUCE_MEET, REDUCE_MEET_WAIT };
@@ -237,9 +238,13 @@ static void take(struct lsi_message *m, struct ls_request *request, int64_t s)
         struct hybrid_span part = overlap(slice, begin, end);
         if (part.length == 0)
             continue;
-        memcpy(dst + bytes_of(request, part.begin - begin),
-               lsi_hybrid_window(h, lane, s) + bytes_of(request, part.begin - slice.begin),
-               (size_t)bytes_of(request, part.length));
+        const uint8_t *from = lsi_hybrid_window(h, lane, s) + bytes_of(request, part.begin - slice.begin);
+        uint8_t *to = dst + bytes_of(request, part.begin - begin);
+        /* Nobody reads the beginning of a large result soon. */
+        if (bytes_of(request, end - begin) >= STREAM_BYTES)
+            lsi_copy_stream(to, from, (size_t)bytes_of(request, part.length));
+        else
+            memcpy(to, from, (size_t)bytes_of(request, part.length));
         atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)bytes_of(request, part.length),
                                   memory_order_relaxed);
     }
