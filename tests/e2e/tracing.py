@@ -128,11 +128,30 @@ def one_worker_traces():
 
 def survivors_parts():
     """A worker is killed: what the others did until then is in the file."""
+    survivors("shm")
+
+
+def survivors_parts_over_tcp():
+    """The same while a thread carries the gradients."""
+    survivors("tcp")
+
+
+def bench_overlap():
+    """No step is shorter than its bound."""
+    found = ls.summary(ls.run([ls.BINARY, "bench", "overlap", "--model", "mlp", "--steps", "20", "--json"])[1])
+    for name in ("fast", "slowed"):
+        row = found[name]
+        if row["steps"] != 20 or row["buckets"] < 1 or row["ratio"] < 0.999 or row["bound_ms"] < row["compute_ms"]:
+            raise ls.Failed(f"{name}: {row}")
+    return f"{found['slowed']['step_ms']} ms of at least {found['slowed']['bound_ms']} ms"
+
+
+def survivors(transport):
     with ls.Folder() as folder:
         job, out = ls.small_job(folder, epochs=4000, every_steps=20), os.path.join(folder, "out")
         path = os.path.join(folder, "trace.json")
         process = ls.start([ls.BINARY, "train", job, "--json", "--quiet", "--set", f"run.checkpoint.directory={out}",
-                            "--workers", "3", "--trace", path])
+                            "--workers", "3", "--transport", transport, "--trace", path])
         try:
             ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
             os.kill(ls.processes(folder, "worker")[-1], ls.signal.SIGKILL)
@@ -149,7 +168,8 @@ def survivors_parts():
             ls.end(process)
 
 
-CASES = [alone, over_shm, over_tcp, replicas_of_a_worker, eager, one_worker_traces, survivors_parts]
+CASES = [alone, over_shm, over_tcp, replicas_of_a_worker, eager, one_worker_traces, survivors_parts,
+         survivors_parts_over_tcp, bench_overlap]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

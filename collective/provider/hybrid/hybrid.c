@@ -194,6 +194,12 @@ static bool hybrid_supports(int kind, enum lsi_way way)
     return way == LSI_HIERARCHY || lsi_message_supports(kind, way);
 }
 
+static bool drives_beside(const void *state)
+{
+    (void)state;
+    return true;
+}
+
 const struct ls_provider_ops lsi_hybrid_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
@@ -211,4 +217,5 @@ const struct ls_provider_ops lsi_hybrid_provider = {
     .listens = true,
     .tell_wait = lsi_message_tell_wait,
     .heard_wait = lsi_message_heard_wait,
+    .drives_beside = drives_beside,
 };

@@ -443,6 +443,13 @@ static enum ls_status mpi_create(const struct ls_group_options *options, struct 
     return status;
 }
 
+/* Bytes move while the other thread polls, where MPI lets it. */
+static bool drives_beside(const void *state)
+{
+    (void)state;
+    return lsi_mpi_launch_get()->any_thread;
+}
+
 const struct ls_provider_ops lsi_mpi_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
@@ -456,4 +463,5 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .supports = lsi_message_supports,
     .look = lsi_message_look,
     .context = mpi_context,
+    .drives_beside = drives_beside,
 };
