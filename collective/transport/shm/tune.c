@@ -14,7 +14,7 @@
 #define MEASURED 8
 #define TRIALS 6
 /* Chunks until both are tried again. */
-#define SETTLED 16384
+#define SETTLED 2048
 
 void lsi_shm_tune_begin(struct shm *shm)
 {
