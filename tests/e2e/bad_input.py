@@ -272,6 +272,16 @@ def unwritable_checkpoint_directory(folder):
         train_fails(folder, FILES, place, words=["--set", f"run.checkpoint.directory={place}"])
 
 
+@with_job
+def unwritable_results(folder):
+    """Files that the end would write are looked at before the beginning."""
+    for option in ("--trace", "--save-weights"):
+        place = os.path.join(folder, "nowhere", "file")
+        fails(folder, ["train", os.path.join(folder, "job.yaml"), option, place], FILES, option, place)
+        if os.path.exists(os.path.join(folder, "out")):
+            raise ls.Failed("training had begun")
+
+
 def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -526,7 +536,7 @@ def failures_in_json(folder):
         ls.end(stopped)
 
 
-CASES = [command_line, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models,
+CASES = [command_line, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

@@ -228,6 +228,7 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
     ls_tuner_init(&r->tuner, &(struct ls_tuner_options){.world = r->world,
                                                         .fixed = trainer->job->eager || r->compress != NULL,
                                                         .beside = r->courier != NULL,
+                                                        .any_order = trainer->job->fast,
                                                         .ways_chosen = getenv("LOCKSTEP_COLLECTIVES") != NULL});
     r->fingerprint = ls_state_fingerprint(r->state, r->device);
     *replica = r;

@@ -22,13 +22,14 @@ void ls_tuner_init(struct ls_tuner *tuner, const struct ls_tuner_options *option
         tuner->chosen = 0;
         return;
     }
-    add(tuner, (struct ls_arrangement){64 * KIB, 1 * MIB, options->beside, NULL});
-    add(tuner, (struct ls_arrangement){1 * MIB, 16 * MIB, options->beside, NULL});
-    if (!options->beside)
-        return;
-    add(tuner, (struct ls_arrangement){256 * KIB, 4 * MIB, false, NULL});
+    if (!options->any_order) {
+        add(tuner, (struct ls_arrangement){64 * KIB, 1 * MIB, options->beside, NULL});
+        add(tuner, (struct ls_arrangement){1 * MIB, 16 * MIB, options->beside, NULL});
+    }
+    if (options->beside)
+        add(tuner, (struct ls_arrangement){256 * KIB, 4 * MIB, false, NULL});
     /* Of two members each sends as much as by the canonical way, in one phase less. */
-    if (options->world == 2 && !options->ways_chosen)
+    if (options->beside && options->world == 2 && !options->any_order && !options->ways_chosen)
         add(tuner, (struct ls_arrangement){256 * KIB, 4 * MIB, true, "gather"});
 }
 

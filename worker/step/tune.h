@@ -30,8 +30,9 @@ struct ls_tuner {
 
 struct ls_tuner_options {
     int world;
-    bool fixed;       /* nothing is tried */
-    bool beside;      /* there is a courier */
+    bool fixed;     /* nothing is tried */
+    bool beside;    /* there is a courier */
+    bool any_order; /* sums may depend on buckets and ways, which then stay as they are, so that runs can be repeated */
     bool ways_chosen; /* the user said which way operations go */
 };
 

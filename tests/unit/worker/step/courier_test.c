@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A thread that carries collectives: in order, with the results of the caller's own, and never longer than the group. */
+#include "core/base/clock.h"
 #include "tests/support/step_job.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define PARCELS 40
@@ -65,21 +68,72 @@ Test(courier, carries_in_order, .init = make, .fini = discard, .timeout = 60)
     ls_job_destroy(job);
 }
 
+struct watch {
+    _Atomic bool seen;
+};
+
+/* Rank 0 asks, from beside the thread that waits, what it waits for; rank 1 joins in only when that was seen. */
+static enum ls_status watch_wait(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    struct watch *watch = state;
+    float given = 1, made = 0;
+    struct ls_parcel parcel = {
+        .op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &given, .dst = &made, .label = 77}};
+    struct ls_courier *courier = NULL;
+    struct ls_group_wait wait = {.rank = -1};
+    uint64_t until = ls_clock_now_ns() + UINT64_C(30000000000);
+    enum ls_status status = ls_courier_create(replica->group, &courier, err);
+
+    if (status != LS_OK)
+        return status;
+    while (replica->rank == 1 && !watch->seen && ls_clock_now_ns() < until)
+        (void)sched_yield();
+    ls_courier_give(courier, &parcel);
+    while (replica->rank == 0 && !ls_group_waiting(replica->group, &wait) && ls_clock_now_ns() < until)
+        (void)sched_yield();
+    if (replica->rank == 0 && (wait.rank != 1 || wait.label != 77 || wait.kind != LS_ALL_REDUCE))
+        status = ls_error_set(err, LS_EINTERNAL, "it waits for rank %d in operation %u", wait.rank, wait.label);
+    watch->seen = true;
+    if (status == LS_OK)
+        status = ls_courier_wait(courier, &parcel, err);
+    if (status == LS_OK && ls_group_waiting(replica->group, &wait))
+        status = ls_error_set(err, LS_EINTERNAL, "it still waits for rank %d", wait.rank);
+    ls_courier_destroy(courier);
+    return status;
+}
+
+/* Whoever wants to know sees what a member waits for, by another thread, and that it no longer does. */
+Test(courier, shows_what_it_waits_for, .init = make, .fini = discard, .timeout = 60)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+    struct lst_step_ranks ranks;
+    struct watch watch = {.seen = false};
+
+    lst_step_run(job, 2, watch_wait, &watch, &ranks);
+    for (int r = 0; r < 2; r++)
+        cr_expect_eq(ranks.status[r], LS_OK, "rank %d: %s", r, ranks.err[r].message);
+    ls_job_destroy(job);
+}
+
 static enum ls_status leave_early(void *state, struct ls_replica *replica, struct ls_error *err)
 {
     float given = 1, made;
     struct ls_parcel parcel = {.op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 1, .src = &given, .dst = &made}};
     struct ls_courier *courier = NULL;
+    struct watch *watch = state;
+    uint64_t until = ls_clock_now_ns() + UINT64_C(30000000000);
     enum ls_status status = ls_courier_create(replica->group, &courier, err);
 
-    (void)state;
     if (status != LS_OK)
         return status;
     if (replica->rank == 0) {
         ls_courier_give(courier, &parcel); /* of which the others know nothing */
         ls_courier_destroy(courier);
+        watch->seen = true;
         return parcel.done ? parcel.status : LS_EINTERNAL;
     }
+    while (!watch->seen && ls_clock_now_ns() < until)
+        (void)sched_yield();
     ls_courier_destroy(courier);
     return ls_replica_agree(replica, err);
 }
@@ -89,8 +143,9 @@ Test(courier, ends_in_the_middle, .init = make, .fini = discard, .timeout = 60)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
     struct lst_step_ranks ranks;
+    struct watch watch = {.seen = false};
 
-    lst_step_run(job, 2, leave_early, NULL, &ranks);
+    lst_step_run(job, 2, leave_early, &watch, &ranks);
     cr_expect_eq(ranks.status[0], LS_EINTERRUPTED);
     cr_expect_neq(ranks.status[1], LS_OK);
     ls_job_destroy(job);

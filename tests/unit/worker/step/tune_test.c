@@ -47,7 +47,8 @@ Test(tuner, stays_with_the_first_in_doubt)
     cr_expect_eq(ls_tuner_arrangement(&tuner), &tuner.candidate[0]);
 }
 
-/* Alone, or where buckets must stay, nothing is tried; ways that the user chose are left alone. */
+/* Alone, or where buckets must stay, nothing is tried; ways that the user chose are left alone, and
+ * all that could move a bit where sums may go in any order. */
 Test(tuner, leaves_alone_what_is_fixed)
 {
     struct ls_tuner tuner;
@@ -60,4 +61,7 @@ Test(tuner, leaves_alone_what_is_fixed)
     ls_tuner_init(&tuner, &(struct ls_tuner_options){.world = 2, .beside = true, .ways_chosen = true});
     for (int i = 0; i < tuner.count; i++)
         cr_expect_null(tuner.candidate[i].way);
+    ls_tuner_init(&tuner, &(struct ls_tuner_options){.world = 2, .beside = true, .any_order = true});
+    for (int i = 0; i < tuner.count; i++)
+        cr_expect(tuner.candidate[i].way == NULL && tuner.candidate[i].bucket_bytes == tuner.candidate[0].bucket_bytes);
 }
