@@ -10,6 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 BUILD_PACKAGES="gcc cmake ninja-build pkg-config libuv1-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev
   libyaml-dev libdeflate-dev libssl-dev libxxhash-dev libopenmpi-dev openmpi-bin libopenblas-dev"
 TEST_PACKAGES="libcriterion-dev libmpfr-dev clang clang-format python3"
+FULL_PACKAGES="clang-tidy" # of scripts/test.sh --full
 
 # install_missing PACKAGE...: asks the package manager only where something is missing, so that it works offline after.
 install_missing() {

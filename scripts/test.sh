@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # All tests: installs what is missing, builds, lints, runs the release suite and the unit tests under address and
-# undefined-behaviour sanitizers. --full adds the thread sanitizer, longer fuzzing, every input of exp, log and tanh,
-# and the whole matrix of workers, threads and transports.
+# undefined-behaviour sanitizers. --full adds clang-tidy, the thread sanitizer, longer fuzzing, every input of exp, log
+# and tanh, and the whole matrix of workers, threads and transports.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 FULL=0
@@ -14,8 +14,8 @@ for word in "$@"; do
   esac
 done
 
-# shellcheck disable=SC2086
-install_missing $BUILD_PACKAGES $TEST_PACKAGES
+# shellcheck disable=SC2046,SC2086
+install_missing $BUILD_PACKAGES $TEST_PACKAGES $([ "$FULL" = 0 ] || echo "$FULL_PACKAGES")
 PASSED=0 FAILED=0 SKIPPED=0
 LOG=$(mktemp)
 
@@ -68,6 +68,7 @@ step "lint" python3 "$ROOT/tests/lint/lint.py" --binary "$ROOT/build/release/loc
 suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
+  step "clang-tidy" python3 "$ROOT/tests/lint/tidy.py" --build "$ROOT/build/release"
   # A process ends at its first race, so that a worker's race is seen by whoever waits for it.
   TSAN_OPTIONS="halt_on_error=1 suppressions=$ROOT/tests/support/tsan.supp" \
     suite "suite under the thread sanitizer" tsan -LE full
