@@ -29,7 +29,8 @@ typedef int64_t vi64 __attribute__((vector_size(LSI_VECTOR)));
 typedef uint32_t vu32 __attribute__((vector_size(LSI_VECTOR)));
 typedef uint64_t vu64 __attribute__((vector_size(LSI_VECTOR)));
 typedef uint16_t vu16 __attribute__((vector_size(LSI_VECTOR / 2)));
-typedef vu16 vbf16;
+typedef uint16_t vw16 __attribute__((vector_size(LSI_VECTOR)));
+typedef int16_t vi16 __attribute__((vector_size(LSI_VECTOR / 2)));
 typedef vu16 vf16;
 
 #define PICK(V, I, mask, a, b) ((V)(((I)(a) & (mask)) | ((I)(b) & ~(mask))))
@@ -79,50 +80,66 @@ FLOAT_OPERATIONS(f64, vf64, vi64)
 INTEGER_OPERATIONS(i32, vi32, vu32)
 INTEGER_OPERATIONS(i64, vi64, vu64)
 
-static inline vf32 bf16_widen(vu16 h)
-{
-    return (vf32)(__builtin_convertvector(h, vu32) << 16);
-}
-
-/* Rounded to nearest even, NaN kept quiet. Not the processor's own conversion, which takes subnormal numbers for zero. */
-static inline vu16 bf16_narrow(vf32 r)
+/* Rounded to nearest even in the lower half of each number, NaN kept quiet. Not by the processor's own conversion, which
+ * takes subnormal numbers for zero. */
+static inline vu32 bf16_round(vf32 r)
 {
     vu32 bits = (vu32)r;
     vu32 nan = (bits >> 16) | 0x40;
     vu32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 
-    return __builtin_convertvector(PICK(vu32, vi32, (vi32)(r != r), nan, rounded), vu16);
+    return PICK(vu32, vi32, (vi32)(r != r), nan, rounded);
 }
 
-/* A NaN becomes the quiet one of its sign. */
-static inline vu32 f16_clean(vf32 r, vu32 narrow)
-{
-    return PICK(vu32, vi32, (vi32)(r != r), (((vu32)r >> 16) & 0x8000u) | 0x7e00u, narrow);
-}
-
+#if defined(LS_ISA_avx512) || defined(LS_ISA_avx2)
+/* A whole vector at a time: interleaving with zeros widens each half of every 128 bits, packing puts them back. */
+typedef vw16 vbf16;
 #if defined(LS_ISA_avx512)
+#define BF16_LOW(h) ((vf32)_mm512_unpacklo_epi16(_mm512_setzero_si512(), (__m512i)(h)))
+#define BF16_HIGH(h) ((vf32)_mm512_unpackhi_epi16(_mm512_setzero_si512(), (__m512i)(h)))
+#define BF16_PACK(low, high) ((vw16)_mm512_packus_epi32((__m512i)(low), (__m512i)(high)))
+#else
+#define BF16_LOW(h) ((vf32)_mm256_unpacklo_epi16(_mm256_setzero_si256(), (__m256i)(h)))
+#define BF16_HIGH(h) ((vf32)_mm256_unpackhi_epi16(_mm256_setzero_si256(), (__m256i)(h)))
+#define BF16_PACK(low, high) ((vw16)_mm256_packus_epi32((__m256i)(low), (__m256i)(high)))
+#endif
+#define BF16_OPERATION(operation)                                                       \
+    static inline vw16 bf16_##operation##_of(vw16 a, vw16 b)                            \
+    {                                                                                   \
+        return BF16_PACK(bf16_round(f32_##operation##_of(BF16_LOW(a), BF16_LOW(b))),    \
+                         bf16_round(f32_##operation##_of(BF16_HIGH(a), BF16_HIGH(b)))); \
+    }
+#else
+typedef vu16 vbf16;
+#define BF16_WIDEN(h) ((vf32)(__builtin_convertvector(h, vu32) << 16))
+#define BF16_OPERATION(operation)                                    \
+    static inline vu16 bf16_##operation##_of(vu16 a, vu16 b)         \
+    {                                                                \
+        vf32 r = f32_##operation##_of(BF16_WIDEN(a), BF16_WIDEN(b)); \
+        return __builtin_convertvector(bf16_round(r), vu16);         \
+    }
+#endif
+
+#if defined(LS_ISA_avx512) || defined(LS_ISA_avx2)
+#if defined(LS_ISA_avx512)
+#define F16_WIDEN(h) ((vf32)_mm512_cvtph_ps((__m256i)(h)))
+#define F16_NARROW(r) ((vu16)_mm512_cvtps_ph((__m512)(r), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
+#else
+#define F16_WIDEN(h) ((vf32)_mm256_cvtph_ps((__m128i)(h)))
+#define F16_NARROW(r) ((vu16)_mm256_cvtps_ph((__m256)(r), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
+#endif
+
 static inline vf32 f16_widen(vu16 h)
 {
-    return (vf32)_mm512_cvtph_ps((__m256i)h);
+    return F16_WIDEN(h);
 }
 
+/* The processor keeps digits of a NaN; here it becomes the quiet one of its sign. */
 static inline vu16 f16_narrow(vf32 r)
 {
-    vu16 narrow = (vu16)_mm512_cvtps_ph((__m512)r, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vu16 h = F16_NARROW(r);
 
-    return __builtin_convertvector(f16_clean(r, __builtin_convertvector(narrow, vu32)), vu16);
-}
-#elif defined(LS_ISA_avx2)
-static inline vf32 f16_widen(vu16 h)
-{
-    return (vf32)_mm256_cvtph_ps((__m128i)h);
-}
-
-static inline vu16 f16_narrow(vf32 r)
-{
-    vu16 narrow = (vu16)_mm256_cvtps_ph((__m256)r, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-
-    return __builtin_convertvector(f16_clean(r, __builtin_convertvector(narrow, vu32)), vu16);
+    return PICK(vu16, vi16, (vi16)(h & 0x7fff) > 0x7c00, (h & 0x8000) | 0x7e00, h);
 }
 #else
 /* By integer arithmetic and exact multiplications. The exponent is moved by a factor of 2^112, which also makes normal
@@ -140,30 +157,26 @@ static inline vf32 f16_widen(vu16 h)
 static inline vu16 f16_narrow(vf32 r)
 {
     vu32 magnitude = (vu32)r & 0x7fffffffu;
+    vu32 sign = ((vu32)r >> 16) & 0x8000u;
     vu32 small = (vu32)((vf32)magnitude + 0.5f) - 0x3f000000u;
     vu32 normal = (magnitude - 0x38000000u + 0xfff + ((magnitude >> 13) & 1)) >> 13;
     vu32 large = PICK(vu32, vi32, (vi32)(magnitude < 0x47800000u), normal, (vu32){0} + 0x7c00u);
-    vu32 finite = PICK(vu32, vi32, (vi32)(magnitude < 0x38800000u), small, large) | (((vu32)r >> 16) & 0x8000u);
+    vu32 finite = PICK(vu32, vi32, (vi32)(magnitude < 0x38800000u), small, large);
 
-    return __builtin_convertvector(f16_clean(r, finite), vu16);
+    return __builtin_convertvector(PICK(vu32, vi32, (vi32)(r != r), sign | 0x7e00u, finite | sign), vu16);
 }
 #endif
 
 /* 16-bit floats: one operation of f32, rounded once. A sum, product or quotient of two bf16 or f16 that is rounded to
  * f32 first rounds to the same number: f32 has more than twice their digits and two. */
-#define SHORT_OPERATION(name, operation)                                              \
-    static inline vu16 name##_##operation##_of(vu16 a, vu16 b)                        \
-    {                                                                                 \
-        return name##_narrow(f32_##operation##_of(name##_widen(a), name##_widen(b))); \
+#define F16_OPERATION(operation)                                             \
+    static inline vu16 f16_##operation##_of(vu16 a, vu16 b)                  \
+    {                                                                        \
+        return f16_narrow(f32_##operation##_of(f16_widen(a), f16_widen(b))); \
     }
-#define SHORT_OPERATIONS(name)     \
-    SHORT_OPERATION(name, sum)     \
-    SHORT_OPERATION(name, product) \
-    SHORT_OPERATION(name, divide)  \
-    SHORT_OPERATION(name, min)     \
-    SHORT_OPERATION(name, max)
+#define SHORT_OPERATIONS(OPERATION) OPERATION(sum) OPERATION(product) OPERATION(divide) OPERATION(min) OPERATION(max)
 
-SHORT_OPERATIONS(bf16)
-SHORT_OPERATIONS(f16)
+SHORT_OPERATIONS(BF16_OPERATION)
+SHORT_OPERATIONS(F16_OPERATION)
 
 #endif
