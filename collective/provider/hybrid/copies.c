@@ -5,7 +5,7 @@
  * - broadcast: along a binomial tree of hosts, one proxy each: (segments + log2 hosts) segment beta, N gamma.
  * - all-to-all: pairs on different hosts exchange straight, those of one host through windows: no byte crosses twice.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 #include <string.h>
 

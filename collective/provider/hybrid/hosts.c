@@ -3,7 +3,7 @@
  * Who stands on which host, and how the members of each host meet: the first one of a host tells all members over the
  * mesh where it listens, each host forms its inner group there, and all wait until every host has done so.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 #include "core/base/clock.h"
 #include "core/base/str.h"
@@ -138,6 +138,7 @@ static enum ls_status form_inner(struct hybrid *h, const struct ls_group_options
     struct ls_member members[LS_MAX_MEMBERS];
     int from[LS_MAX_MEMBERS];
     struct lsi_origin origin = {.group = h->group, .from = from, .inside = true};
+    struct ls_error why = LS_ERROR_INIT;
     uint64_t now = ls_clock_now_ns();
     void *windows;
     enum ls_status status;
@@ -155,14 +156,19 @@ static enum ls_status form_inner(struct hybrid *h, const struct ls_group_options
         from[i] = hybrid_rank(h, h->host, i);
         members[i] = h->group->members[from[i]];
     }
-    status = lsi_group_create(&lsi_shm_provider, &inner, &origin, &h->inner, err);
-    if (status == LS_OK)
-        status = ls_group_register(h->inner, (size_t)2 * HYBRID_WINDOW_BYTES, &windows, err);
-    if (status == LS_OK) {
-        h->windows = windows;
-        h->inner->wait_deadline_ms = NEVER_MS;
-    }
-    return status;
+    status = lsi_group_create(&lsi_shm_provider, &inner, &origin, &h->inner, &why);
+    if (status != LS_OK)
+        return ls_error_set(
+            err, status,
+            "the members on host %s did not meet in its memory: %s; hosts that cannot share memory need "
+            "different names",
+            members[inner.rank].host, why.message);
+    status = ls_group_register(h->inner, (size_t)2 * HYBRID_WINDOW_BYTES, &windows, err);
+    if (status != LS_OK)
+        return status;
+    h->windows = windows;
+    h->inner->wait_deadline_ms = NEVER_MS;
+    return LS_OK;
 }
 
 enum ls_status lsi_hybrid_meet(struct hybrid *h, const struct ls_group_options *options, struct ls_error *err)

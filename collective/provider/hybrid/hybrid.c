@@ -4,7 +4,7 @@
  * for the inner group sleeps on its bell, everything else on the sockets. An end reaches members over the mesh and over
  * the memory of their host, whichever is first.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 #include "collective/transport/tcp/links.h"
 #include "collective/transport/tcp/listen.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inner group of a host: its operations, one at a time, its end, its windows; and what is due between hosts. */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 enum ls_status lsi_hybrid_inner_start(struct hybrid *h, const struct ls_collective *op, struct ls_error *err)
 {
@@ -64,11 +64,13 @@ enum ls_status lsi_hybrid_inner_look(struct hybrid *h, int *culprit, struct ls_e
 void lsi_hybrid_inner_abort(struct hybrid *h)
 {
     struct ls_error why = LS_ERROR_INIT;
-    int culprit = h->group->end.culprit;
+    int culprit;
 
     if (h->inner == NULL)
         return;
+    /* It waits until another thread has written the end. */
     (void)lsi_group_end_error(h->group, &why);
+    culprit = h->group->end.culprit;
     culprit = culprit >= 0 && h->host_of[culprit] == h->host ? h->index_of[culprit] : -1;
     (void)lsi_group_end(h->inner, why.status, culprit, why.message);
     h->inner->ops->abort(h->inner->state);

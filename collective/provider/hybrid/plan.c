@@ -4,7 +4,7 @@
  * members. Each of its partials is added inside the host by a reduce-scatter of the inner group, whose layout holds the
  * leaves of that partial alone: absent shards pass the other operand up, so the association is that of the whole tree.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 #include "core/base/alloc.h"
 

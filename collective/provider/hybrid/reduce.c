@@ -9,13 +9,13 @@
  * inside a host about 3 N gamma through shared memory.
  * Streams carry no labels: between two hosts values of segment s + 1 go before the sums of segment s, on both sides.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 #include <string.h>
 
 #define STAGING_BYTES (16 * 1024 * 1024)
 #define STREAM_BYTES (4 << 20) /* results from here on go past the cache */
-#define GRAIN 1024 /* elements; slices of a whole segment are alike */
+#define GRAIN 1024             /* elements; slices of a whole segment are alike */
 
 enum { REDUCE_INSIDE, REDUCE_INSIDE_WAIT, REDUCE_ADD, REDUCE_MEET, REDUCE_MEET_WAIT };
 

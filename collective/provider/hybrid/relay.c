@@ -4,7 +4,7 @@
  * own ones, or from another host), the members of the host meet, and everybody copies what it needs while the next
  * segment is under way into the other windows.
  */
-#include "collective/provider/hybrid/hybrid_internal.h"
+#include "collective/provider/hybrid/hybrid.h"
 
 enum { RELAY_POST, RELAY_READY, RELAY_MEET, RELAY_TAKE };
 

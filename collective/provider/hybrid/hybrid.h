@@ -5,8 +5,8 @@
  * Hosts are numbered in the order of their first ranks, members of a host in the order of their ranks. The first members
  * of each host are its lanes, as many as the smallest host has: the k-th ones exchange between hosts.
  */
-#ifndef LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_INTERNAL_H
-#define LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_INTERNAL_H
+#ifndef LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_H
+#define LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_H
 
 #include "collective/algo/message.h"
 
