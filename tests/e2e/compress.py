@@ -153,6 +153,7 @@ def bf16_wire(folder, job, out):
     told = ls.train(job, os.path.join(folder, "wire"), *wire, "--transport", "tcp")
     if told["params_sha256"] == plain["params_sha256"] or abs(told["loss"] - plain["loss"]) > 0.02 * plain["loss"]:
         raise ls.Failed(f"{told} beside {plain}")
+    ls.same(ls.train(job, os.path.join(folder, "whole"), *wire, "--transport", "tcp"), told)
     alone = [ls.train(job, os.path.join(folder, f"alone{n}"), "--workers", "1", *words)
              for n, words in enumerate((wire, wire[:2]))]
     ls.same(*alone)
