@@ -8,9 +8,8 @@
 #define LOCKSTEP_COLLECTIVE_TRANSPORT_SHM_SHM_INTERNAL_H
 
 #include "collective/group_impl.h"
+#include "collective/liveness.h"
 #include "collective/reduce.h"
-
-#include <pthread.h>
 
 #define SHM_MAGIC UINT64_C(0x3170657473636c6c)
 /* Operations that may be published before the slowest member has finished the oldest. */
@@ -39,13 +38,6 @@ struct shm_post {
     uint64_t payload[LSI_SMALL_BYTES / 8] __attribute__((aligned(64))); /* small: values, else offsets of leaves */
 };
 
-/* The list node of the kernel's robust futexes; its pointer means something to its own process only. */
-struct shm_robust {
-    struct shm_robust *next;
-    _Atomic uint32_t word; /* thread id of the owner's keeper */
-    _Atomic uint32_t left; /* it went in good order */
-};
-
 struct shm_lane {
     struct {
         _Atomic uint64_t done; /* newest operation in which this rank touches no shared memory any more */
@@ -57,7 +49,7 @@ struct shm_lane {
         _Atomic uint32_t count;
         _Atomic uint32_t sleeping;
     } bell SHM_LINE;
-    struct shm_robust robust SHM_LINE;
+    struct lsi_robust robust SHM_LINE;
     struct {
         _Atomic uint32_t arrived;
         _Atomic uint32_t waits_for; /* 1 + the rank that it has waited long for, 0: nobody */
@@ -131,10 +123,7 @@ struct shm {
     struct shm_tune tune;
     const void **inputs; /* room for one pointer per leaf */
     void **outs;         /* and per rank */
-    pthread_t keeper;
-    bool keeper_runs;
-    _Atomic int keeper_state; /* 0 starts, 1 holds its word, 2 has ended */
-    _Atomic int keeper_stop;
+    struct lsi_keeper keeper;
 };
 
 /* At most eight bytes of values a rank. */
@@ -170,8 +159,6 @@ bool lsi_shm_idle(struct shm *shm, int round);
 void lsi_shm_disarm(struct shm *shm);
 void lsi_shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason);
 enum ls_status lsi_shm_end_error(struct shm *shm, struct ls_error *err);
-long lsi_shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
-void lsi_shm_futex_wake(_Atomic uint32_t *word, int count);
 /* memory.c: regions and what lies in them. */
 enum ls_status lsi_shm_reserve(void *state, size_t bytes, struct ls_error *err);
 void *lsi_shm_peer(void *state, void *memory, int rank);

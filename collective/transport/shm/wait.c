@@ -5,26 +5,10 @@
  */
 #include "collective/transport/shm/shm_internal.h"
 
-#include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define SLEEP_NS 5000000
-
-long lsi_shm_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
-{
-    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-
-    return syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
-}
-
-void lsi_shm_futex_wake(_Atomic uint32_t *word, int count)
-{
-    (void)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
-}
 
 /* A full fence. The thread sanitizer does not know fences; an operation on the shared word is as good and slower. */
 static void fence(struct shm *shm)
@@ -40,7 +24,7 @@ static void fence(struct shm *shm)
 static void ring(struct shm_lane *lane)
 {
     atomic_fetch_add_explicit(&lane->bell.count, 1, memory_order_release);
-    lsi_shm_futex_wake(&lane->bell.count, 1);
+    lsi_futex_wake(&lane->bell.count, 1);
 }
 
 /* Orders the flags stored before against the look at the sleepers; pairs with the arming in lsi_shm_idle. */
@@ -88,7 +72,7 @@ bool lsi_shm_idle(struct shm *shm, int round)
         fence(shm);
         return false;
     }
-    (void)lsi_shm_futex_wait(&own->bell.count, shm->bell_seen, SLEEP_NS);
+    (void)lsi_futex_wait(&own->bell.count, shm->bell_seen, SLEEP_NS);
     lsi_shm_disarm(shm);
     return true;
 }

@@ -34,6 +34,15 @@ static void note(struct tcp *tcp, int rank, enum ls_status status, int culprit, 
     (void)ls_error_set(&tcp->loss, status, "%s", reason);
 }
 
+void lsi_tcp_alarm_died(struct tcp *tcp, int rank)
+{
+    char who[128];
+    char reason[300];
+
+    (void)snprintf(reason, sizeof reason, "%s died", lsi_member_text(tcp->group, rank, who));
+    note(tcp, rank, LS_EPEER, rank, reason);
+}
+
 static void note_death(struct tcp *tcp, int rank, int error)
 {
     char who[128];
@@ -63,6 +72,15 @@ void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
     if (message.word == TCP_BYE || message.word == TCP_WAITS) {
         peer->left = message.word == TCP_BYE;
         peer->waits_for = message.word == TCP_WAITS ? message.culprit : -1;
+        return;
+    }
+    if (message.word == TCP_ALIVE) {
+        lsi_tcp_alive_heard(tcp, rank, &message);
+        return;
+    }
+    if (message.word == TCP_DIED && message.culprit >= 0 && message.culprit < tcp->group->world &&
+        message.culprit != tcp->group->rank) {
+        lsi_tcp_alarm_died(tcp, message.culprit);
         return;
     }
     /* Peers' bytes: only their form is trusted. */

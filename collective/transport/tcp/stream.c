@@ -125,6 +125,10 @@ static int receive_some(struct tcp_peer *peer, struct lsi_link *link)
 
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
 {
+    int dead = atomic_load_explicit(&tcp->dead, memory_order_acquire);
+
+    if (dead != 0 && tcp->loss.status == LS_OK)
+        lsi_tcp_alarm_died(tcp, dead - 1);
     if (tcp->loss.status != LS_OK) {
         *culprit = tcp->culprit;
         return ls_error_set(err, tcp->loss.status, "%s", tcp->loss.message);

@@ -48,7 +48,7 @@ static void prepare(struct tcp *tcp)
     tcp->polls[2 * world] = (struct pollfd){tcp->wake, POLLIN, 0};
 }
 
-static void read_alarms(struct tcp *tcp, int timeout_ms)
+void lsi_tcp_read_alarms(struct tcp *tcp, int timeout_ms)
 {
     int world = tcp->group->world;
 
@@ -68,13 +68,13 @@ static bool tcp_idle(void *state, int round)
     if (!sleeps && (round & 15) != 15)
         (void)sched_yield();
     else
-        read_alarms(tcp, sleeps ? 5 : 0);
+        lsi_tcp_read_alarms(tcp, sleeps ? 5 : 0);
     return sleeps;
 }
 
 static enum ls_status tcp_look(void *state, int *culprit, struct ls_error *err)
 {
-    read_alarms(state, 0);
+    lsi_tcp_read_alarms(state, 0);
     return lsi_tcp_move(state, culprit, err);
 }
 
@@ -94,6 +94,7 @@ static void tcp_abort(void *state)
 
 static void tcp_free(struct tcp *tcp)
 {
+    lsi_tcp_alive_close(tcp);
     for (int r = 0; tcp->peers != NULL && r < tcp->group->world; r++) {
         for (int c = 0; c < TCP_CHANNELS; c++)
             if (tcp->peers[r].fd[c] >= 0)
@@ -202,7 +203,7 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
     if (tcp == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     tcp->group = group;
-    tcp->wake = -1;
+    tcp->wake = tcp->alive_fd = -1;
     tcp->spin_rounds = choose_spin(group);
     status = allocate(tcp, err);
     if (status == LS_OK)
@@ -211,6 +212,7 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
         tcp_free(tcp);
         return status;
     }
+    lsi_tcp_alive_open(tcp);
     *links = tcp;
     *link = tcp->links;
     return LS_OK;

@@ -7,6 +7,7 @@
 #define LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
 
 #include "collective/algo/message.h"
+#include "collective/liveness.h"
 
 #define TCP_BUFFER_BYTES (64 * 1024)
 
@@ -36,10 +37,13 @@ struct tcp_peer {
     bool left;     /* it said bye */
     bool ended;    /* it told a reason, or died: in loss */
     int waits_for; /* rank, as it told; -1: nobody */
+    bool told_alive;
+    struct tcp_page *_Atomic page; /* alive.c: of another process of this host, and the own one */
 };
 
-/* TCP_WAITS: the sender has waited long for the culprit (-1: not any more). */
-enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2, TCP_WAITS = 3 };
+/* TCP_WAITS: the sender has waited long for the culprit (-1: not any more). TCP_ALIVE: where its page is. TCP_DIED: its
+ * keeper noticed the culprit's death. */
+enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2, TCP_WAITS = 3, TCP_ALIVE = 4, TCP_DIED = 5 };
 
 /* What goes over an alarm connection. */
 struct tcp_message {
@@ -60,6 +64,9 @@ struct tcp {
     int spin_rounds;
     struct ls_error loss; /* first loss that was noticed */
     int culprit;
+    struct lsi_keeper keeper;
+    int alive_fd;     /* of the own page */
+    _Atomic int dead; /* 1 + the rank whose death the keeper noticed */
 };
 
 /* The member is on this host, by its name. */
@@ -69,7 +76,14 @@ enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *opti
 /* stream.c: queues and the moving of bytes. */
 enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
-/* alarm.c */
+/* alive.c: deaths on this host. Heard: what a peer said of its page. */
+void lsi_tcp_alive_open(struct tcp *tcp);
+void lsi_tcp_alive_heard(struct tcp *tcp, int rank, const struct tcp_message *message);
+void lsi_tcp_alive_close(struct tcp *tcp);
+/* Waits for alarms, or a wake-up, at most so long, and reads what came. */
+void lsi_tcp_read_alarms(struct tcp *tcp, int timeout_ms);
+/* alarm.c. Died: notes what the keeper found. */
+void lsi_tcp_alarm_died(struct tcp *tcp, int rank);
 void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word, int culprit);
 /* Reads the alarm of a peer without waiting; notes a bye, a wait, a reason or a death. */
 void lsi_tcp_alarm_read(struct tcp *tcp, int rank);
