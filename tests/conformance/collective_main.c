@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS [any-order|bf16]]]: forms a group and runs the
- * suite in every member. `mpirun -n N conformance_collective mpi launched REPLICAS ...`: mpirun starts the processes.
+ * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS [exact|any-order|bf16 [CHOICES]]]]: forms a group
+ * and runs the suite in every member. `mpirun -n N conformance_collective mpi launched REPLICAS ...`: mpirun starts the processes.
  */
 #include "tests/conformance/collective_suite.h"
 #include "tests/conformance/team.h"
@@ -9,6 +9,7 @@
 #include "core/base/str.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int run_member(struct team *team, int rank, void *argument)
@@ -41,13 +42,16 @@ int main(int argc, char **argv)
     int failures;
 
     if (argc < 4) {
-        fprintf(stderr, "usage: %s PROVIDER threads|processes WORLD [SEED [ROUNDS [any-order|bf16]]]\n", argv[0]);
+        fprintf(stderr, "usage: %s PROVIDER threads|processes WORLD [SEED [ROUNDS [exact|any-order|bf16 [CHOICES]]]]\n",
+                argv[0]);
         return 2;
     }
     suite.seed = (uint64_t)number(argc > 4 ? argv[4] : NULL, 1);
     suite.rounds = number(argc > 5 ? argv[5] : NULL, 60);
     suite.bf16_wire = argc > 6 && strcmp(argv[6], "bf16") == 0;
-    suite.any_order = argc > 6;
+    suite.any_order = argc > 6 && strcmp(argv[6], "exact") != 0;
+    if (argc > 7)
+        (void)setenv("LOCKSTEP_COLLECTIVES", argv[7], 1);
     if (strcmp(argv[2], "launched") == 0) {
         memset(&team, 0, sizeof team);
         team.any_order = suite.any_order;

@@ -687,6 +687,47 @@ static void run_split(struct member *m)
     check_status(m, &barrier, ls_group_run(m->group, &barrier, &err), &err);
 }
 
+/* One of each kind and size class; the values are the other rounds' business. */
+static void run_each(struct member *m, float *src, float *dst)
+{
+    static const int64_t sizes[] = {2, 900, 30000, 150000};
+    int64_t counts[LS_MAX_MEMBERS];
+    struct ls_error err = LS_ERROR_INIT;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int kind = LS_ALL_REDUCE; kind <= LS_BROADCAST && m->failures == 0; kind++) {
+            struct ls_collective op = {.kind = (enum ls_collective_kind)kind,
+                                       .dtype = LS_F32,
+                                       .count = sizes[i] / m->world * m->world,
+                                       .src = src,
+                                       .dst = dst,
+                                       .counts = counts};
+            for (int r = 0; r < m->world; r++)
+                counts[r] = op.count / m->world;
+            check_status(m, &op, ls_group_run(m->group, &op, &err), &err);
+        }
+}
+
+/* What has run before allocates nothing. The virtual network does, a packet at a time. */
+static void run_steady(struct member *m)
+{
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    float *src = ls_alloc_aligned(150000 * sizeof *src), *dst = ls_alloc_aligned(150000 * sizeof *dst);
+
+    for (int i = 0; i < 3; i++)
+        run_each(m, src, dst);
+    check_status(m, &barrier, ls_group_run(m->group, &barrier, &err), &err);
+    uint64_t before = ls_alloc_count();
+    run_each(m, src, dst);
+    /* All members of this process are between the two barriers. */
+    if (ls_alloc_count() != before && strcmp(ls_group_provider(m->group), "sim") != 0)
+        report(m, "allocations in a steady state", &barrier, (int64_t)(ls_alloc_count() - before));
+    check_status(m, &barrier, ls_group_run(m->group, &barrier, &err), &err);
+    ls_free(src);
+    ls_free(dst);
+}
+
 int suite_run(struct ls_group *group, const struct suite_options *options)
 {
     struct member m = {.group = group,
@@ -707,6 +748,8 @@ int suite_run(struct ls_group *group, const struct suite_options *options)
         run_round(&m);
     if (m.failures == 0)
         run_overlapped(&m);
+    if (m.failures == 0 && !options->is_split)
+        run_steady(&m);
     if (m.failures == 0 && !options->is_split)
         run_split(&m);
     return m.failures;
