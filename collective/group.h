@@ -46,7 +46,7 @@ struct ls_group_options {
     /* Sums may be added in any order, with bits that depend on it (`math: fast`): the same in all members. */
     bool any_order;
     /* Sums and means of f32 beyond 4 KiB travel as bf16, rounded to nearest even, and are added in f32, where messages
-     * carry them (tcp, mpi, sim). LS_EINVAL without any_order; the same in all members. */
+     * carry them (tcp, mpi, sim; hybrid: between hosts). LS_EINVAL without any_order; the same in all members. */
     bool bf16_wire;
 };
 #define LS_GROUP_OPTIONS_DEFAULT                                             \

@@ -47,6 +47,7 @@ struct hybrid_running {
     int64_t inside; /* segments whose partials are under way */
     int64_t done;   /* segments that are complete */
     const struct hybrid_plan *plan;
+    uint16_t *wire;                           /* staging of what travels as bf16; NULL: values travel as they are */
     const uint8_t *values[2][LSI_MAX_LEAVES]; /* own host's partials of the own slice, by segment % 2 */
 };
 

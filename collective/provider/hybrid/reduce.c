@@ -7,8 +7,11 @@
  * Cost, N bytes, H hosts, K lanes, P partials of hosts, own of them of this one: between hosts a lane moves
  * N / K ((P - own) / H + (H - 1) / H) beta instead of N ((P' - own') / W + (W - 1) / W) with W ranks and their partials;
  * inside a host about 3 N gamma through shared memory.
+ * With bf16_wire sums of f32 travel between hosts as bf16, rounded once, and the owner keeps the sum that it gives: half
+ * of the beta terms, the same bits in all members.
  * Streams carry no labels: between two hosts values of segment s + 1 go before the sums of segment s, on both sides.
  */
+#include "collective/bf16.h"
 #include "collective/provider/hybrid/hybrid.h"
 
 #include <string.h>
@@ -27,6 +30,18 @@ static int64_t bytes_of(const struct ls_request *request, int64_t elements)
 static bool scatters(const struct ls_request *request)
 {
     return request->op.kind == LS_REDUCE_SCATTER;
+}
+
+static bool narrows(const struct ls_request *request)
+{
+    return request->group->options.bf16_wire && request->op.dtype == LS_F32 &&
+           (request->op.reduction == LS_SUM || request->op.reduction == LS_MEAN);
+}
+
+/* Bytes of elements between hosts. */
+static int64_t travelling(const struct hybrid *h, const struct ls_request *request, int64_t elements)
+{
+    return h->run.wire != NULL ? elements * (int64_t)sizeof(uint16_t) : bytes_of(request, elements);
 }
 
 static struct hybrid_span segment_of(const struct hybrid *h, const struct ls_request *request, int64_t s)
@@ -90,6 +105,26 @@ static uint8_t *place(const struct lsi_message *m, const struct ls_request *requ
     return m->staging + index * bytes_of(request, run->piece) + bytes_of(request, at);
 }
 
+/* Rooms of bf16, [segment % 2]: one for each own partial, one for each partial of the pieces that are ours, one for sums. */
+enum wire_room { WIRE_OUT, WIRE_IN, WIRE_SUMS };
+
+static int wire_rooms(const struct lsi_tree *tree)
+{
+    return tree->max_partials + tree->partial_count + 1;
+}
+
+static uint16_t *wire(const struct hybrid *h, enum wire_room room, int64_t s, int partial)
+{
+    const struct lsi_tree *tree = h->run.plan->hosts;
+    int64_t index = (s & 1) * wire_rooms(tree) + partial;
+
+    if (room == WIRE_IN)
+        index += tree->max_partials;
+    if (room == WIRE_SUMS)
+        index += tree->max_partials + tree->partial_count;
+    return h->run.wire + index * h->run.piece;
+}
+
 /* Starts the sum of one of this host's partials of segment s. */
 static enum ls_status add_inside(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
@@ -135,6 +170,21 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     return LS_OK;
 }
 
+/* A piece of an own partial, from `at` of the slice on, to the host that owns it. */
+static enum ls_status give_piece(struct lsi_message *m, struct ls_request *request, int64_t s, int own, int owner,
+                                 struct hybrid_span inside, struct ls_error *err)
+{
+    struct hybrid *h = hybrid_of(m);
+    const void *values = h->run.values[s & 1][own] + bytes_of(request, inside.begin);
+
+    if (h->run.wire != NULL) {
+        uint16_t *narrow = wire(h, WIRE_OUT, s, own) + inside.begin;
+        lsi_bf16_narrow(narrow, values, inside.length);
+        values = narrow;
+    }
+    return lsi_post_send(m, hybrid_rank(h, owner, h->index), values, travelling(h, request, inside.length), err);
+}
+
 /* The partials of segment s to those who own the pieces, places for the ones of the pieces that are ours. */
 static enum ls_status give_partials(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
@@ -146,15 +196,15 @@ static enum ls_status give_partials(struct lsi_message *m, struct ls_request *re
 
     for (int i = 0; i < piece_count(m, request); i++) {
         int owner = piece_of(h, request, slice, i, &piece);
-        int64_t bytes = bytes_of(request, piece.length);
+        struct hybrid_span inside = {piece.begin - slice.begin, piece.length};
         for (int own = 0; own < tree->own_count && owner != h->host && status == LS_OK; own++)
-            status =
-                lsi_post_send(m, hybrid_rank(h, owner, h->index),
-                              h->run.values[s & 1][own] + bytes_of(request, piece.begin - slice.begin), bytes, err);
+            status = give_piece(m, request, s, own, owner, inside, err);
         for (int p = 0; p < tree->partial_count && owner == h->host && status == LS_OK; p++)
             if (tree->partial_rank[p] != h->host)
                 status = lsi_post_receive(m, hybrid_rank(h, tree->partial_rank[p], h->index),
-                                          place(m, request, s, p, at), bytes, err);
+                                          h->run.wire != NULL ? (void *)(wire(h, WIRE_IN, s, p) + at)
+                                                              : place(m, request, s, p, at),
+                                          travelling(h, request, piece.length), err);
         at += owner == h->host ? piece.length : 0;
     }
     for (int r = 0; r < m->group->world; r++)
@@ -179,13 +229,16 @@ static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t
 {
     struct hybrid *h = hybrid_of(m);
     const struct lsi_tree *tree = h->run.plan->hosts;
-    int64_t skip = bytes_of(request, piece.begin - slice_of(h, request, s, h->index).begin);
+    int64_t begin = piece.begin - slice_of(h, request, s, h->index).begin, skip = bytes_of(request, begin);
     const void *top[LSI_MAX_LEAVES];
     void *out = lsi_hybrid_window(h, h->index, s) + skip;
 
-    for (int p = 0; p < tree->partial_count; p++)
-        top[p] = tree->partial_rank[p] == h->host ? h->run.values[s & 1][tree->partial_index[p]] + skip
-                                                  : place(m, request, s, p, at);
+    for (int p = 0; p < tree->partial_count; p++) {
+        bool own = tree->partial_rank[p] == h->host;
+        top[p] = own ? h->run.values[s & 1][tree->partial_index[p]] + skip : place(m, request, s, p, at);
+        if (!own && h->run.wire != NULL)
+            lsi_bf16_widen((void *)place(m, request, s, p, at), wire(h, WIRE_IN, s, p) + at, piece.length);
+    }
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
         .element_bytes = request->element_bytes,
@@ -197,6 +250,8 @@ static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t
         .dtype = request->op.dtype,
     };
     lsi_reduce_run(&reduce, piece.length);
+    if (h->run.wire != NULL && !scatters(request))
+        lsi_bf16_settle(wire(h, WIRE_SUMS, s, 0) + begin, out, piece.length);
 }
 
 /* Adds our pieces of segment s; sends them to the lane's members, and posts places for theirs. */
@@ -209,19 +264,35 @@ static enum ls_status add_between(struct lsi_message *m, struct ls_request *requ
 
     for (int i = 0; i < piece_count(m, request) && status == LS_OK; i++) {
         int owner = piece_of(h, request, slice, i, &piece);
-        uint8_t *window = lsi_hybrid_window(h, h->index, s) + bytes_of(request, piece.begin - slice.begin);
-        int64_t bytes = bytes_of(request, piece.length);
+        int64_t skip = piece.begin - slice.begin, bytes = travelling(h, request, piece.length);
+        void *sums = h->run.wire != NULL ? (void *)(wire(h, WIRE_SUMS, s, 0) + skip)
+                                         : lsi_hybrid_window(h, h->index, s) + bytes_of(request, skip);
         if (owner != h->host && !scatters(request))
-            status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), window, bytes, err);
+            status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), sums, bytes, err);
         if (owner != h->host || bytes == 0)
             continue;
         add_piece(m, request, s, piece, at);
         at += piece.length;
         for (int host = 0; host < h->hosts && !scatters(request) && status == LS_OK; host++)
             if (host != h->host)
-                status = lsi_post_send(m, hybrid_rank(h, host, h->index), window, bytes, err);
+                status = lsi_post_send(m, hybrid_rank(h, host, h->index), sums, bytes, err);
     }
     return status;
+}
+
+/* The sums that came from other hosts as bf16, into the own window. */
+static void widen_sums(struct lsi_message *m, struct ls_request *request, int64_t s)
+{
+    struct hybrid *h = hybrid_of(m);
+    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
+
+    for (int i = 0; i < piece_count(m, request); i++) {
+        int owner = piece_of(h, request, slice, i, &piece);
+        int64_t skip = piece.begin - slice.begin;
+        if (owner != h->host)
+            lsi_bf16_widen((void *)(lsi_hybrid_window(h, h->index, s) + bytes_of(request, skip)),
+                           wire(h, WIRE_SUMS, s, 0) + skip, piece.length);
+    }
 }
 
 /* Everything of segment s that this member wants, from the windows of the lanes. */
@@ -254,7 +325,7 @@ static void take(struct lsi_message *m, struct ls_request *request, int64_t s)
 static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
 {
     struct hybrid *h = hybrid_of(m);
-    int64_t size = (int64_t)request->element_bytes, places, piece;
+    int64_t size = (int64_t)request->element_bytes, places, wires, piece;
     enum ls_status status = lsi_hybrid_plan(h, request, &h->run.plan, err);
 
     if (status != LS_OK)
@@ -262,8 +333,10 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     /* All members must cut alike: by what is the same for all. */
     places = 2 * (int64_t)h->run.plan->hosts->partial_count + 2 * h->run.plan->hosts->max_partials;
     piece = HYBRID_WINDOW_BYTES / size;
-    if (piece > STAGING_BYTES / places / size)
-        piece = STAGING_BYTES / places / size;
+    /* Two segments of half the size. */
+    wires = narrows(request) ? wire_rooms(h->run.plan->hosts) : 0;
+    if (piece > STAGING_BYTES / (places + wires) / size)
+        piece = STAGING_BYTES / (places + wires) / size;
     h->run.piece = piece > GRAIN ? piece / GRAIN * GRAIN : GRAIN;
     h->run.segments = (request->op.count + h->run.piece * h->lanes - 1) / (h->run.piece * h->lanes);
     h->run.inside = 0;
@@ -273,8 +346,11 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     h->part_begin[0] = 0;
     for (int r = 0; r < m->group->world && scatters(request); r++)
         h->part_begin[r + 1] = h->part_begin[r] + request->op.counts[r];
-    return hybrid_is_lane(h) ? lsi_message_staging(m, (size_t)(places * h->run.piece * size), err)
-                             : lsi_message_staging(m, 64, err);
+    status = lsi_message_staging(m, hybrid_is_lane(h) ? (size_t)((places + wires) * h->run.piece * size) : 64, err);
+    h->run.wire = NULL;
+    if (status == LS_OK && wires > 0)
+        h->run.wire = (uint16_t *)(void *)(m->staging + (hybrid_is_lane(h) ? places * h->run.piece * size : 0));
+    return status;
 }
 
 /* Partials inside the host, up to one segment ahead of what is between hosts. */
@@ -333,6 +409,8 @@ static enum ls_status advance(struct lsi_message *m, struct ls_request *request,
         case REDUCE_MEET:
             if (!lsi_hybrid_received(m, "has not sent its sums"))
                 return LS_EAGAIN;
+            if (run->wire != NULL && hybrid_is_lane(h) && !scatters(request))
+                widen_sums(m, request, run->done);
             status = lsi_hybrid_inner_start(h, &barrier, err);
             run->step = status == LS_OK ? REDUCE_MEET_WAIT : REDUCE_MEET;
             break;
