@@ -135,23 +135,19 @@ void ls_trace_tell(struct ls_buf *text, const struct ls_trace_rank *rank, const 
     tell_arguments(text, event);
 }
 
-enum ls_status ls_trace_write(const char *path, const struct ls_buf *text, struct ls_error *err)
+void ls_trace_begin(struct ls_buf *text)
 {
-    struct ls_buf all = {0};
-    size_t length = text->length;
-    enum ls_status status;
+    (void)ls_buf_append_string(text, "[\n");
+}
 
-    while (length > 0 && (text->data[length - 1] == '\n' || text->data[length - 1] == ','))
-        length--;
-    (void)ls_buf_append_string(&all, "[\n");
-    (void)ls_buf_append(&all, text->data, length);
-    (void)ls_buf_append_string(&all, "\n]\n");
-    if (text->failed || all.failed)
-        status = ls_error_set(err, LS_ENOMEM, "not enough memory to write the trace %s", path);
-    else
-        status = ls_fs_write_atomic(path, all.data, all.length, err);
-    ls_buf_deinit(&all);
-    return status;
+enum ls_status ls_trace_write(const char *path, struct ls_buf *text, struct ls_error *err)
+{
+    while (text->length > 0 && (text->data[text->length - 1] == '\n' || text->data[text->length - 1] == ','))
+        text->length--;
+    (void)ls_buf_append_string(text, "\n]\n");
+    if (text->failed)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to write the trace %s", path);
+    return ls_fs_write_atomic(path, text->data, text->length, err);
 }
 
 char *ls_trace_part_path(const char *path, int rank)
@@ -176,8 +172,11 @@ static enum ls_status take_part(const char *part, struct ls_buf *text, struct ls
 enum ls_status ls_trace_join(const char *path, int world, struct ls_error *err)
 {
     struct ls_buf text = {0};
+    size_t empty;
     enum ls_status status = LS_OK;
 
+    ls_trace_begin(&text);
+    empty = text.length;
     for (int r = 0; r < world && status == LS_OK; r++) {
         char *part = ls_trace_part_path(path, r);
 
@@ -188,7 +187,7 @@ enum ls_status ls_trace_join(const char *path, int world, struct ls_error *err)
         ls_free(part);
     }
     if (status == LS_OK)
-        status = text.length == 0 ? LS_ENOENT : ls_trace_write(path, &text, err);
+        status = text.length == empty ? LS_ENOENT : ls_trace_write(path, &text, err);
     for (int r = 0; r < world && status == LS_OK; r++) {
         char *part = ls_trace_part_path(path, r);
 

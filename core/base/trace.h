@@ -69,8 +69,10 @@ struct ls_trace_rank {
 };
 void ls_trace_name_rank(struct ls_buf *text, const struct ls_trace_rank *rank);
 void ls_trace_tell(struct ls_buf *text, const struct ls_trace_rank *rank, const struct ls_trace_event *event);
-/* Puts the brackets around the text of the ranks and writes the file, whole or not at all. */
-enum ls_status ls_trace_write(const char *path, const struct ls_buf *text, struct ls_error *err);
+/* What the text of the ranks begins with. */
+void ls_trace_begin(struct ls_buf *text);
+/* Ends the text and writes the file, whole or not at all. */
+enum ls_status ls_trace_write(const char *path, struct ls_buf *text, struct ls_error *err);
 
 /* After a failure: the file that a rank writes alone is PATH.rankN. Puts those of world ranks that exist into PATH and
  * removes them; LS_ENOENT where there is none. */

@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define ROUNDS 9
-#define NO_PLACE 0 /* no boot id: a machine of its own */
+#define MOST_EVENTS ((size_t)1 << 20) /* in one file; of more ranks each gives fewer */
+#define NO_PLACE 0                    /* no boot id: a machine of its own */
 
 /* What every rank tells at the start. */
 struct greeting {
@@ -99,10 +100,10 @@ struct header {
     char name[48];
 };
 
-static struct header header_of(const struct ls_tracing *tracing)
+static struct header header_of(const struct ls_tracing *tracing, int world)
 {
-    struct header header = {.ahead_ns = tracing->ahead_ns,
-                            .kept = tracing->ring != NULL ? ls_trace_kept(tracing->ring) : 0};
+    size_t kept = tracing->ring != NULL ? ls_trace_kept(tracing->ring) : 0, most = MOST_EVENTS / (size_t)world;
+    struct header header = {.ahead_ns = tracing->ahead_ns, .kept = kept < most ? kept : most};
 
     if (gethostname(header.name, sizeof header.name - 1) != 0)
         header.name[0] = '\0';
@@ -140,6 +141,7 @@ static enum ls_status write_all(const struct ls_tracing *tracing, int world, con
     struct ls_buf text = {0};
     enum ls_status status;
 
+    ls_trace_begin(&text);
     for (int r = 0; r < world; r++) {
         struct ls_trace_rank who = describe(tracing, r, &headers[r]);
 
@@ -169,20 +171,20 @@ static enum ls_status send_events(struct ls_group *group, const struct header *h
     return status;
 }
 
-/* The ring's events, oldest first. Returned: ls_free; NULL where memory is short. */
+/* The newest `kept` of the ring's events, oldest first. Returned: ls_free; NULL where memory is short. */
 static struct ls_trace_event *in_order(const struct ls_trace *ring, size_t kept)
 {
     struct ls_trace_event *events = ls_alloc_zeroed(kept > 0 ? kept : 1, sizeof *events);
 
     for (size_t i = 0; i < kept && events != NULL; i++)
-        events[i] = *ls_trace_at(ring, i);
+        events[i] = *ls_trace_at(ring, ls_trace_kept(ring) - kept + i);
     return events;
 }
 
 enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing *tracing, const char *path,
                                 struct ls_error *err)
 {
-    struct header own = header_of(tracing), headers[LS_MAX_MEMBERS];
+    struct header own = header_of(tracing, ls_group_world(group)), headers[LS_MAX_MEMBERS];
     struct ls_trace_event *mine, *all = NULL;
     size_t total = 0;
     enum ls_status status;
@@ -209,7 +211,7 @@ enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing 
 
 enum ls_status ls_tracing_write_part(int rank, const struct ls_tracing *tracing, const char *path, struct ls_error *err)
 {
-    struct header own = header_of(tracing);
+    struct header own = header_of(tracing, 1);
     struct ls_trace_rank who = describe(tracing, rank, &own);
     struct ls_buf text = {0};
     char *part = ls_trace_part_path(path, rank);
@@ -219,6 +221,7 @@ enum ls_status ls_tracing_write_part(int rank, const struct ls_tracing *tracing,
         ls_free(part);
         return part == NULL ? LS_ENOMEM : LS_OK;
     }
+    ls_trace_begin(&text);
     ls_trace_name_rank(&text, &who);
     for (size_t i = 0; i < (size_t)own.kept; i++)
         ls_trace_tell(&text, &who, ls_trace_at(tracing->ring, i));

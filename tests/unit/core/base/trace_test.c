@@ -66,6 +66,7 @@ Test(trace, joins_parts)
 
         rank.rank = r;
         part = ls_trace_part_path(path, r);
+        ls_trace_begin(&own);
         ls_trace_name_rank(&own, &rank);
         cr_assert_eq(ls_trace_write(part, &own, NULL), LS_OK);
         ls_buf_deinit(&own);
