@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # All tests: installs what is missing, builds, lints, runs the release suite and the unit tests under address and
-# undefined-behaviour sanitizers. --full adds clang-tidy, the thread sanitizer, longer fuzzing, every input of exp, log
-# and tanh, and the whole matrix of workers, threads and transports.
+# undefined-behaviour sanitizers. --full adds clang-tidy, the rest of the suite under these sanitizers, the suite under the
+# thread sanitizer, the build without optional dependencies, longer fuzzing, every input of exp, log and tanh, and the whole
+# matrix of workers, threads and transports.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 FULL=0
 for word in "$@"; do
   case "$word" in
   --full) FULL=1 ;;
-  --help | -h) sed -n '3,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+  --help | -h) sed -n '3,7s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
   *) echo "test.sh knows --full, not $word" >&2; exit 2 ;;
   esac
 done
@@ -69,6 +70,7 @@ suite "release suite" release -LE full
 suite "unit tests under the address and undefined-behaviour sanitizers" asan -L 'unit|fuzz|conformance' -LE full
 if [ "$FULL" = 1 ]; then
   step "clang-tidy" python3 "$ROOT/tests/lint/tidy.py" --build "$ROOT/build/release"
+  suite "rest of the suite under those sanitizers" asan -LE 'unit|fuzz|conformance|full'
   # A process ends at its first race, so that a worker's race is seen by whoever waits for it.
   TSAN_OPTIONS="halt_on_error=1 suppressions=$ROOT/tests/support/tsan.supp" \
     suite "suite under the thread sanitizer" tsan -LE full

@@ -89,7 +89,9 @@ def stop_and_resume(job, directory, words, generator, env):
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=ls.DEADLINE_S)
-    if process.returncode not in (0, 130):
+    # On a busy machine the signal may come before the program listens: then it ends by it and has begun nothing.
+    too_early = process.returncode == -signal.SIGTERM and not os.listdir(directory)
+    if process.returncode not in (0, 130) and not too_early:
         raise ls.Failed(f"stopped with status {process.returncode}: {err.strip()[-400:]}")
     words = list(words)
     words[1] = str(generator.choice([1, 2, 3, 4]))

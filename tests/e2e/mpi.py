@@ -19,8 +19,7 @@ SKIPPED = 77
 
 
 def words(job, ranks=2):
-    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(ranks), ls.BINARY, "train", job, "--json",
-            "--quiet"]
+    return ls.MPIRUN + ["-n", str(ranks), ls.BINARY, "train", job, "--json", "--quiet"]
 
 
 def ranks_of(job):
