@@ -7,7 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
-/* order[index] = the worker that holds it: wishes first, then the lowest free ones in join order. */
+static bool is_free(const struct lsi_worker *worker)
+{
+    return worker->life == LSI_JOINED && worker->wanted < 0;
+}
+
+/* Whether no free worker of its host has joined before. */
+static bool first_of_host(const struct ls_machine *machine, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (is_free(&machine->workers[k]) && strcmp(machine->workers[k].host, machine->workers[i].host) == 0)
+            return false;
+    return true;
+}
+
+/* order[index] = the worker that holds it: wishes first, then the lowest free ones in join order, those of one host one
+ * after another: neighbours in the tree of sums then share memory. */
 static void deal(struct ls_machine *machine, struct lsi_worker **order)
 {
     int next = 0;
@@ -20,13 +35,15 @@ static void deal(struct ls_machine *machine, struct lsi_worker **order)
             order[worker->wanted] = worker;
     }
     for (int i = 0; i < machine->worker_count; i++) {
-        struct lsi_worker *worker = &machine->workers[i];
-
-        if (worker->life != LSI_JOINED || worker->wanted >= 0)
+        if (!is_free(&machine->workers[i]) || !first_of_host(machine, i))
             continue;
-        while (order[next] != NULL)
-            next++;
-        order[next] = worker;
+        for (int k = i; k < machine->worker_count; k++) {
+            if (!is_free(&machine->workers[k]) || strcmp(machine->workers[k].host, machine->workers[i].host) != 0)
+                continue;
+            while (order[next] != NULL)
+                next++;
+            order[next] = &machine->workers[k];
+        }
     }
 }
 

@@ -242,6 +242,29 @@ Test(machine, chooses_the_provider)
     cr_expect_str_eq(provider_of("mpi", "other", 0), "mpi");
 }
 
+/* Workers of one host get neighbouring ranks, whatever the order in which they came. */
+Test(machine, deals_hosts_together)
+{
+    static const char *const hosts[] = {"far", "node", "far", "node"}, *const dealt[] = {"far", "far", "node", "node"};
+    struct ls_wire_assignment assignment;
+
+    begin(4, "auto");
+    for (int i = 0; i < 4; i++) {
+        struct ls_wire_join other = join_of(-1);
+
+        other.pid = 200 + i;
+        other.ports[0] = (uint16_t)(5001 + i);
+        (void)ls_str_into(other.host, sizeof other.host, hosts[i]);
+        give_join(&other, 1 + (uint64_t)i, -1);
+    }
+    ls_machine_assignment(machine, 1, &assignment);
+    cr_assert_eq(assignment.world, 4);
+    for (int r = 0; r < 4; r++)
+        cr_expect_str_eq(assignment.members[r].host, dealt[r]);
+    cr_expect_str_eq(assignment.provider, "hybrid");
+    end();
+}
+
 /* Several hosts of which one holds two members: shared memory there and tcp between them, unless tcp is asked for. */
 Test(machine, composes_hosts)
 {
