@@ -8,7 +8,7 @@
  */
 #include "collective/algo/message.h"
 
-#define SEGMENT_BYTES (256 * 1024)
+#define SEGMENT_BYTES (128 * 1024)
 #define STAGING_BYTES (4 * 1024 * 1024)
 #define SMALLEST_PIECE_BYTES (16 * 1024)
 

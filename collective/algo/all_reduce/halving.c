@@ -8,7 +8,7 @@
  */
 #include "collective/algo/message.h"
 
-#define PIECE_BYTES (256 * 1024)
+#define PIECE_BYTES (128 * 1024)
 #define AHEAD 4
 
 struct region {

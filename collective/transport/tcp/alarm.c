@@ -22,7 +22,7 @@ void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word, int culprit)
     }
     for (int r = 0; r < tcp->group->world; r++)
         if (r != tcp->group->rank)
-            (void)send(tcp->peers[r].fd[TCP_ALARM], &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            (void)send(tcp->peers[r].alarm, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void note(struct tcp *tcp, int rank, enum ls_status status, int culprit, const char *reason)
@@ -62,7 +62,7 @@ void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
 
     if (peer->left || peer->ended)
         return;
-    n = recv(peer->fd[TCP_ALARM], &message, sizeof message, MSG_DONTWAIT);
+    n = recv(peer->alarm, &message, sizeof message, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n != (ssize_t)sizeof message || message.magic != TCP_MESSAGE_MAGIC) {
@@ -101,7 +101,7 @@ enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, 
     for (int waited = 0; waited < PATIENCE_MS && !peer->left && !peer->ended &&
                          atomic_load_explicit(&tcp->group->end_state, memory_order_acquire) == 0;
          waited += 10) {
-        struct pollfd wait = {peer->fd[TCP_ALARM], POLLIN, 0};
+        struct pollfd wait = {peer->alarm, POLLIN, 0};
         (void)poll(&wait, 1, 10);
         lsi_tcp_alarm_read(tcp, rank);
     }

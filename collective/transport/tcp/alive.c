@@ -78,7 +78,7 @@ static void tell(struct tcp *tcp)
     memcpy(message.reason, &told, sizeof told);
     for (int r = 0; r < tcp->group->world; r++)
         if (r != tcp->group->rank && lsi_tcp_is_local(tcp, r))
-            (void)send(tcp->peers[r].fd[TCP_ALARM], &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            (void)send(tcp->peers[r].alarm, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* A peer's words: what they name is checked for being what it should. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ static uint16_t *port_of(struct sockaddr_storage *address)
     return &((struct sockaddr_in *)(void *)address)->sin_port;
 }
 
+void ls_tcp_unpace(int fd)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+}
+
 enum ls_status ls_tcp_listen(const char *host, int *fd, uint16_t *port, struct ls_error *err)
 {
     struct sockaddr_storage address = {.ss_family = AF_INET};
@@ -49,6 +55,8 @@ enum ls_status ls_tcp_listen(const char *host, int *fd, uint16_t *port, struct l
         return status;
     *port_of(&address) = 0;
     made = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made >= 0)
+        ls_tcp_unpace(made);
     if (made < 0 || bind(made, (struct sockaddr *)&address, length) != 0 || listen(made, BACKLOG) != 0 ||
         getsockname(made, (struct sockaddr *)&address, &length) != 0) {
         status = ls_error_set(err, LS_EIO, "cannot listen for other workers: %s", strerror(errno));

@@ -10,6 +10,9 @@
 /* Listens on any port of the address by which this machine reaches host (loopback stays loopback). *fd is returned;
  * it ends with ls_tcp_unlisten, or with the group that takes it. LS_EIO names the host. */
 enum ls_status ls_tcp_listen(const char *host, int *fd, uint16_t *port, struct ls_error *err);
+/* Within a host nothing is congested: what paces its packets (bbr) only makes them wait. Every kernel has reno. Before
+ * the connection is made: a connection that was bbr's for a moment goes on being paced. Accepted ones inherit it. */
+void ls_tcp_unpace(int fd);
 /* Accepts -1. */
 void ls_tcp_unlisten(int fd);
 

@@ -4,6 +4,7 @@
  * so that only who is really missing is named. Each connection is a small state machine of the handshake in hello.h.
  */
 #include "collective/hello.h"
+#include "collective/transport/tcp/listen.h"
 #include "collective/transport/tcp/tcp_internal.h"
 
 #include "core/base/alloc.h"
@@ -69,6 +70,27 @@ static void slow_down(int fd)
         (void)setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
 }
 
+/* Where the descriptor of a channel stands. */
+static int *channel_of(struct tcp *tcp, int rank, int channel)
+{
+    struct tcp_peer *peer = &tcp->peers[rank];
+
+    return channel == TCP_ALARM ? &peer->alarm : &peer->stream[channel - 1].fd;
+}
+
+/* Members of other hosts are accepted from a listener of ls_tcp_listen as well: back to what the system has for all. */
+static void restore_control(int fd)
+{
+    int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char name[32] = "";
+    socklen_t length = sizeof name;
+
+    if (fresh >= 0 && getsockopt(fresh, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strnlen(name, sizeof name));
+    if (fresh >= 0)
+        close(fresh);
+}
+
 static void tune(int fd, int64_t wait_deadline_ms, bool local)
 {
     int on = 1;
@@ -78,9 +100,8 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
     unsigned user_ms = wait_deadline_ms < 10000 ? (unsigned)wait_deadline_ms : 10000;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    /* Within a host nothing is congested: what paces its packets (bbr) only makes them wait. Every kernel has reno. */
-    if (local)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+    if (!local)
+        restore_control(fd);
     /* Keep-alive finds a silent host while nothing is sent, the user timeout while something is. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
@@ -93,9 +114,9 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
 static void settle(struct mesh *mesh, struct meeting *meeting, int rank, int channel)
 {
     tune(meeting->fd, mesh->options->wait_deadline_ms, lsi_tcp_is_local(mesh->tcp, rank));
-    if (channel == TCP_DATA)
+    if (channel != TCP_ALARM)
         slow_down(meeting->fd);
-    mesh->tcp->peers[rank].fd[channel] = meeting->fd;
+    *channel_of(mesh->tcp, rank, channel) = meeting->fd;
     meeting->fd = -1;
     meeting->stage = FREE;
     mesh->missing--;
@@ -115,6 +136,8 @@ static enum ls_status call(struct mesh *mesh, struct meeting *meeting, struct ls
                             lsi_member_text(mesh->tcp->group, meeting->rank, who));
     hang_up(meeting, RETRY);
     meeting->fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (meeting->fd >= 0 && lsi_tcp_is_local(mesh->tcp, meeting->rank))
+        ls_tcp_unpace(meeting->fd);
     if (meeting->fd >= 0 && (connect(meeting->fd, found->ai_addr, found->ai_addrlen) == 0 || errno == EINPROGRESS))
         meeting->stage = CONNECTING;
     else
@@ -193,9 +216,9 @@ static void incoming(struct mesh *mesh, struct meeting *meeting)
     if (!gather(meeting, hello, sizeof *hello, FREE))
         return;
     if (lsi_hello_judge(group, mesh->options->secret, meeting->challenge, hello, &meeting->grant) == LS_OK) {
-        if (hello->rank < group->rank || hello->channel < 0 || hello->channel >= TCP_CHANNELS)
-            (void)lsi_grant_refuse(&meeting->grant, "it should be called, not call");
-        else if (mesh->tcp->peers[hello->rank].fd[hello->channel] >= 0)
+        if (hello->rank < group->rank || hello->channel < 0 || hello->channel > mesh->tcp->streams)
+            (void)lsi_grant_refuse(&meeting->grant, "it should be called, not call, or it has more streams");
+        else if (*channel_of(mesh->tcp, hello->rank, hello->channel) >= 0)
             (void)lsi_grant_refuse(&meeting->grant, "its rank has come already");
     }
     if (!say(meeting, &meeting->grant, sizeof meeting->grant, FREE))
@@ -261,7 +284,9 @@ static enum ls_status name_missing(const struct mesh *mesh, struct ls_error *err
 
     for (int r = 0; r < mesh->tcp->group->world; r++) {
         const struct tcp_peer *peer = &mesh->tcp->peers[r];
-        here[r] = r == mesh->tcp->group->rank || (peer->fd[TCP_DATA] >= 0 && peer->fd[TCP_ALARM] >= 0);
+        here[r] = r == mesh->tcp->group->rank || peer->alarm >= 0;
+        for (int i = 0; i < mesh->tcp->streams && r != mesh->tcp->group->rank; i++)
+            here[r] = here[r] && peer->stream[i].fd >= 0;
     }
     return lsi_missing(mesh->tcp->group, here, mesh->options->form_deadline_ms, err);
 }
@@ -295,12 +320,12 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
 
 enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err)
 {
-    int calls = TCP_CHANNELS * options->rank;
+    int channels = 1 + tcp->streams, calls = channels * options->rank;
     struct mesh mesh = {.tcp = tcp,
                         .options = options,
                         .deadline_ns = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u,
-                        .capacity = calls + TCP_CHANNELS * options->world + 16,
-                        .missing = TCP_CHANNELS * (options->world - 1)};
+                        .capacity = calls + channels * options->world + 16,
+                        .missing = channels * (options->world - 1)};
     enum ls_status status;
 
     (void)fcntl(options->listener, F_SETFL, fcntl(options->listener, F_GETFL) | O_NONBLOCK);
@@ -313,8 +338,8 @@ enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *opti
             mesh.meetings[i].fd = -1;
         for (int i = 0; i < calls; i++) {
             mesh.meetings[i].stage = RETRY;
-            mesh.meetings[i].rank = i / TCP_CHANNELS;
-            mesh.meetings[i].channel = i % TCP_CHANNELS;
+            mesh.meetings[i].rank = i / channels;
+            mesh.meetings[i].channel = i % channels;
         }
         status = meet(&mesh, err);
         for (int i = 0; i < mesh.capacity; i++)

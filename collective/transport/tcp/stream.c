@@ -18,8 +18,12 @@
 #define MOST_BYTES ((size_t)2 << 20)
 #define DIRECT_BYTES ((size_t)8 << 10)
 
-enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err)
+static enum ls_status push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err)
 {
+    if (bytes == 0 && queue->count == 0) {
+        queue->ended++;
+        return LS_OK;
+    }
     if (queue->count == queue->capacity) {
         size_t capacity = queue->capacity == 0 ? 32 : 2 * queue->capacity;
         struct tcp_item *items = ls_alloc_zeroed(capacity, sizeof *items);
@@ -37,90 +41,123 @@ enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, siz
     return LS_OK;
 }
 
+enum ls_status lsi_tcp_push(struct tcp *tcp, int rank, bool out, const void *data, size_t bytes, struct ls_error *err)
+{
+    struct tcp_peer *peer = &tcp->peers[rank];
+    size_t pieces = bytes >= TCP_STRIPE_BYTES ? (size_t)tcp->streams : 1;
+    enum ls_status status = LS_OK;
+
+    for (size_t i = 0; i < (size_t)tcp->streams && status == LS_OK; i++) {
+        struct tcp_queue *queue = out ? &peer->stream[i].out : &peer->stream[i].in;
+        size_t begin = i < pieces ? bytes * i / pieces : bytes, end = i < pieces ? bytes * (i + 1) / pieces : bytes;
+        status = push(queue, (const uint8_t *)data + begin, end - begin, err);
+    }
+    return status;
+}
+
 static struct tcp_item *first_of(const struct tcp_queue *queue)
 {
     return &queue->items[queue->first];
 }
 
-/* `bytes` of the queue have gone; returns how many messages that ended. */
-static uint64_t advance(struct tcp_queue *queue, size_t bytes)
+/* `bytes` of the queue have gone. */
+static void advance(struct tcp_queue *queue, size_t bytes)
 {
-    uint64_t ended = 0;
-
     queue->done += bytes;
     while (queue->count > 0 && queue->done >= first_of(queue)->bytes) {
         queue->done -= first_of(queue)->bytes;
         queue->first = (queue->first + 1) % queue->capacity;
         queue->count--;
-        ended++;
+        queue->ended++;
     }
-    return ended;
 }
 
 /* 0 or the errno that ended the connection. */
-static int send_some(struct tcp_peer *peer, struct lsi_link *link)
+static int send_some(struct tcp_stream *stream)
 {
     size_t sent = 0;
 
-    while (peer->out.count > 0 && sent < MOST_BYTES) {
+    while (stream->out.count > 0 && sent < MOST_BYTES) {
         struct iovec parts[MOST_PIECES];
         struct msghdr message = {.msg_iov = parts};
-        size_t skip = peer->out.done;
-        while (message.msg_iovlen < MOST_PIECES && message.msg_iovlen < peer->out.count) {
-            struct tcp_item *item = &peer->out.items[(peer->out.first + message.msg_iovlen) % peer->out.capacity];
+        size_t skip = stream->out.done;
+        while (message.msg_iovlen < MOST_PIECES && message.msg_iovlen < stream->out.count) {
+            struct tcp_item *item = &stream->out.items[(stream->out.first + message.msg_iovlen) % stream->out.capacity];
             parts[message.msg_iovlen++] = (struct iovec){item->data + skip, item->bytes - skip};
             skip = 0;
         }
-        ssize_t n = sendmsg(peer->fd[TCP_DATA], &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : errno;
-        link->sends_done += advance(&peer->out, (size_t)n);
+        advance(&stream->out, (size_t)n);
         sent += (size_t)n;
     }
     return 0;
 }
 
 /* From the buffer to the places that wait. */
-static void unbuffer(struct tcp_peer *peer, struct lsi_link *link)
+static void unbuffer(struct tcp_stream *stream)
 {
-    while (peer->in.count > 0 && peer->buffer_begin < peer->buffer_end) {
-        struct tcp_item *item = first_of(&peer->in);
-        size_t due = item->bytes - peer->in.done;
-        size_t have = peer->buffer_end - peer->buffer_begin;
+    while (stream->in.count > 0 && stream->buffer_begin < stream->buffer_end) {
+        struct tcp_item *item = first_of(&stream->in);
+        size_t due = item->bytes - stream->in.done;
+        size_t have = stream->buffer_end - stream->buffer_begin;
         size_t n = due < have ? due : have;
-        memcpy(item->data + peer->in.done, peer->buffer + peer->buffer_begin, n);
-        peer->buffer_begin += n;
-        link->receives_done += advance(&peer->in, n);
+        memcpy(item->data + stream->in.done, stream->buffer + stream->buffer_begin, n);
+        stream->buffer_begin += n;
+        advance(&stream->in, n);
     }
-    if (peer->buffer_begin == peer->buffer_end)
-        peer->buffer_begin = peer->buffer_end = 0;
+    if (stream->buffer_begin == stream->buffer_end)
+        stream->buffer_begin = stream->buffer_end = 0;
 }
 
 /* 0, the errno that ended the connection, or ESHUTDOWN at its end. */
-static int receive_some(struct tcp_peer *peer, struct lsi_link *link)
+static int receive_some(struct tcp_stream *stream)
 {
     size_t received = 0;
 
-    unbuffer(peer, link);
-    while (peer->in.count > 0 && received < MOST_BYTES) {
-        struct tcp_item *item = first_of(&peer->in);
-        size_t due = item->bytes - peer->in.done;
+    unbuffer(stream);
+    while (stream->in.count > 0 && received < MOST_BYTES) {
+        struct tcp_item *item = first_of(&stream->in);
+        size_t due = item->bytes - stream->in.done;
         bool direct = due >= DIRECT_BYTES;
-        ssize_t n = direct ? recv(peer->fd[TCP_DATA], item->data + peer->in.done, due, MSG_DONTWAIT)
-                           : recv(peer->fd[TCP_DATA], peer->buffer, TCP_BUFFER_BYTES, MSG_DONTWAIT);
+        ssize_t n = direct ? recv(stream->fd, item->data + stream->in.done, due, MSG_DONTWAIT)
+                           : recv(stream->fd, stream->buffer, TCP_BUFFER_BYTES, MSG_DONTWAIT);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : errno;
         if (n == 0)
             return ESHUTDOWN;
         received += (size_t)n;
         if (direct) {
-            link->receives_done += advance(&peer->in, (size_t)n);
+            advance(&stream->in, (size_t)n);
         } else {
-            peer->buffer_end = (size_t)n;
-            unbuffer(peer, link);
+            stream->buffer_end = (size_t)n;
+            unbuffer(stream);
         }
     }
     return 0;
+}
+
+/* 0 or why the pair's connections ended. */
+static int move_pair(struct tcp *tcp, int rank)
+{
+    struct lsi_link *link = &tcp->links[rank];
+    uint64_t sent = UINT64_MAX, received = UINT64_MAX;
+    int error = 0;
+
+    for (int i = 0; i < tcp->streams; i++) {
+        struct tcp_stream *stream = &tcp->peers[rank].stream[i];
+        int other = stream->out.count > 0 ? send_some(stream) : 0;
+        error = error != 0 ? error : other;
+        /* What a peer sent before it went away still counts. */
+        other = stream->in.count > 0 ? receive_some(stream) : 0;
+        error = error != 0 ? error : other;
+        sent = stream->out.ended < sent ? stream->out.ended : sent;
+        received = stream->in.ended < received ? stream->in.ended : received;
+    }
+    link->sends_done = sent;
+    link->receives_done = received;
+    return error;
 }
 
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
@@ -134,15 +171,7 @@ enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err)
         return ls_error_set(err, tcp->loss.status, "%s", tcp->loss.message);
     }
     for (int r = 0; r < tcp->group->world; r++) {
-        struct tcp_peer *peer = &tcp->peers[r];
-        int error = 0;
-        if (peer->out.count > 0)
-            error = send_some(peer, &tcp->links[r]);
-        /* What a peer sent before it went away still counts. */
-        if (peer->in.count > 0) {
-            int other = receive_some(peer, &tcp->links[r]);
-            error = error != 0 ? error : other;
-        }
+        int error = r != tcp->group->rank ? move_pair(tcp, r) : 0;
         if (error != 0)
             return lsi_tcp_lost(tcp, r, error, culprit, err);
     }

@@ -5,20 +5,24 @@
 #include "collective/transport/tcp/tcp_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/str.h"
 
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define STREAMS_VARIABLE "LOCKSTEP_TCP_STREAMS"
 
 static enum ls_status tcp_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
 {
     struct tcp *tcp = state;
 
     tcp->links[peer].sends_posted++;
-    return lsi_tcp_queue_push(&tcp->peers[peer].out, data, bytes, err);
+    return lsi_tcp_push(tcp, peer, true, data, bytes, err);
 }
 
 static enum ls_status tcp_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
@@ -26,7 +30,7 @@ static enum ls_status tcp_receive(void *state, int peer, void *data, size_t byte
     struct tcp *tcp = state;
 
     tcp->links[peer].receives_posted++;
-    return lsi_tcp_queue_push(&tcp->peers[peer].in, data, bytes, err);
+    return lsi_tcp_push(tcp, peer, false, data, bytes, err);
 }
 
 static enum ls_status tcp_poll(void *state, int *culprit, struct ls_error *err)
@@ -34,29 +38,32 @@ static enum ls_status tcp_poll(void *state, int *culprit, struct ls_error *err)
     return lsi_tcp_move(state, culprit, err);
 }
 
-/* What a sleep waits for: [2 r] data of rank r, [2 r + 1] its alarm, the last one the own wake-up. */
-static void prepare(struct tcp *tcp)
+/* What a sleep waits for: for each rank its alarm, then its streams; the last one is the own wake-up. */
+static nfds_t prepare(struct tcp *tcp)
 {
-    int world = tcp->group->world;
+    nfds_t at = 0;
 
-    for (int r = 0; r < world; r++) {
+    for (int r = 0; r < tcp->group->world; r++) {
         struct tcp_peer *peer = &tcp->peers[r];
-        short events = (short)((peer->in.count > 0 ? POLLIN : 0) | (peer->out.count > 0 ? POLLOUT : 0));
-        tcp->polls[2 * r] = (struct pollfd){events != 0 ? peer->fd[TCP_DATA] : -1, events, 0};
-        tcp->polls[2 * r + 1] = (struct pollfd){peer->left || peer->ended ? -1 : peer->fd[TCP_ALARM], POLLIN, 0};
+        tcp->polls[at++] = (struct pollfd){peer->left || peer->ended ? -1 : peer->alarm, POLLIN, 0};
+        for (int i = 0; i < tcp->streams; i++) {
+            struct tcp_stream *stream = &peer->stream[i];
+            short events = (short)((stream->in.count > 0 ? POLLIN : 0) | (stream->out.count > 0 ? POLLOUT : 0));
+            tcp->polls[at++] = (struct pollfd){events != 0 ? stream->fd : -1, events, 0};
+        }
     }
-    tcp->polls[2 * world] = (struct pollfd){tcp->wake, POLLIN, 0};
+    tcp->polls[at++] = (struct pollfd){tcp->wake, POLLIN, 0};
+    return at;
 }
 
 void lsi_tcp_read_alarms(struct tcp *tcp, int timeout_ms)
 {
-    int world = tcp->group->world;
+    nfds_t count = prepare(tcp);
 
-    prepare(tcp);
-    if (poll(tcp->polls, (nfds_t)(2 * world + 1), timeout_ms) <= 0)
+    if (poll(tcp->polls, count, timeout_ms) <= 0)
         return;
-    for (int r = 0; r < world; r++)
-        if (r != tcp->group->rank && tcp->polls[2 * r + 1].revents != 0)
+    for (int r = 0; r < tcp->group->world; r++)
+        if (r != tcp->group->rank && tcp->polls[r * (1 + tcp->streams)].revents != 0)
             lsi_tcp_alarm_read(tcp, r);
 }
 
@@ -87,8 +94,8 @@ static void tcp_abort(void *state)
     (void)lsi_group_end_error(tcp->group, NULL);
     lsi_tcp_alarm_send(tcp, TCP_ABORT, -1);
     for (int r = 0; r < tcp->group->world; r++)
-        if (r != tcp->group->rank)
-            (void)shutdown(tcp->peers[r].fd[TCP_DATA], SHUT_RDWR);
+        for (int i = 0; i < tcp->streams && r != tcp->group->rank; i++)
+            (void)shutdown(tcp->peers[r].stream[i].fd, SHUT_RDWR);
     (void)!write(tcp->wake, &one, sizeof one);
 }
 
@@ -96,12 +103,16 @@ static void tcp_free(struct tcp *tcp)
 {
     lsi_tcp_alive_close(tcp);
     for (int r = 0; tcp->peers != NULL && r < tcp->group->world; r++) {
-        for (int c = 0; c < TCP_CHANNELS; c++)
-            if (tcp->peers[r].fd[c] >= 0)
-                close(tcp->peers[r].fd[c]);
-        ls_free(tcp->peers[r].out.items);
-        ls_free(tcp->peers[r].in.items);
-        ls_free(tcp->peers[r].buffer);
+        struct tcp_peer *peer = &tcp->peers[r];
+        if (peer->alarm >= 0)
+            close(peer->alarm);
+        for (int i = 0; i < tcp->streams; i++) {
+            if (peer->stream[i].fd >= 0)
+                close(peer->stream[i].fd);
+            ls_free(peer->stream[i].out.items);
+            ls_free(peer->stream[i].in.items);
+            ls_free(peer->stream[i].buffer);
+        }
     }
     if (tcp->wake >= 0)
         close(tcp->wake);
@@ -172,6 +183,17 @@ static int choose_spin(const struct ls_group *group)
     return here <= processors ? 200 : 1;
 }
 
+/* One connection carries what one processor can; more of them help where a network is faster than that. */
+static int choose_streams(void)
+{
+    const char *text = getenv(STREAMS_VARIABLE);
+    int64_t streams = 1;
+
+    if (text == NULL || !ls_str_to_i64(text, &streams) || streams < 1)
+        return 1;
+    return streams < TCP_MOST_STREAMS ? (int)streams : TCP_MOST_STREAMS;
+}
+
 static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
 {
     size_t world = (size_t)tcp->group->world;
@@ -179,14 +201,17 @@ static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
 
     tcp->peers = ls_alloc_zeroed(world, sizeof tcp->peers[0]);
     tcp->links = ls_alloc_zeroed(world, sizeof tcp->links[0]);
-    tcp->polls = ls_alloc_zeroed(2 * world + 1, sizeof tcp->polls[0]);
+    tcp->polls = ls_alloc_zeroed(world * (1 + (size_t)tcp->streams) + 1, sizeof tcp->polls[0]);
     tcp->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ok = tcp->peers != NULL && tcp->links != NULL && tcp->polls != NULL && tcp->wake >= 0;
     for (size_t r = 0; tcp->peers != NULL && r < world; r++) {
-        tcp->peers[r].fd[TCP_DATA] = tcp->peers[r].fd[TCP_ALARM] = -1;
-        tcp->peers[r].waits_for = -1;
-        if ((int)r != tcp->group->rank && ok)
-            ok = (tcp->peers[r].buffer = ls_alloc(TCP_BUFFER_BYTES)) != NULL;
+        struct tcp_peer *peer = &tcp->peers[r];
+        peer->alarm = peer->waits_for = -1;
+        for (int i = 0; i < tcp->streams; i++) {
+            peer->stream[i].fd = -1;
+            if ((int)r != tcp->group->rank && ok)
+                ok = (peer->stream[i].buffer = ls_alloc(TCP_BUFFER_BYTES)) != NULL;
+        }
     }
     return ok ? LS_OK : ls_error_set(err, LS_ENOMEM, "no memory for the connections of a group of %zu", world);
 }
@@ -205,6 +230,7 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
     tcp->group = group;
     tcp->wake = tcp->alive_fd = -1;
     tcp->spin_rounds = choose_spin(group);
+    tcp->streams = choose_streams();
     status = allocate(tcp, err);
     if (status == LS_OK)
         status = lsi_tcp_mesh(tcp, options, err);

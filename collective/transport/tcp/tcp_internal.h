@@ -11,7 +11,12 @@
 
 #define TCP_BUFFER_BYTES (64 * 1024)
 
-enum tcp_channel { TCP_DATA, TCP_ALARM, TCP_CHANNELS };
+/* Channels of a pair: the alarm, then the streams. */
+#define TCP_ALARM 0
+#define TCP_MOST_STREAMS 8
+#define TCP_MOST_CHANNELS (1 + TCP_MOST_STREAMS)
+/* Messages from here on are cut in as many pieces as there are streams; shorter ones go over the first. */
+#define TCP_STRIPE_BYTES ((size_t)64 * 1024)
 
 struct tcp_item {
     uint8_t *data;
@@ -25,15 +30,23 @@ struct tcp_queue {
     size_t first;
     size_t count;
     size_t done;
+    uint64_t ended; /* messages that are over */
 };
 
-struct tcp_peer {
-    int fd[TCP_CHANNELS];
+/* One connection for data. Every message passes every stream, where need be with no byte: what all streams have ended is
+ * done. */
+struct tcp_stream {
+    int fd;
     struct tcp_queue out;
     struct tcp_queue in;
     uint8_t *buffer; /* read ahead of what was asked for */
     size_t buffer_begin;
     size_t buffer_end;
+};
+
+struct tcp_peer {
+    int alarm;
+    struct tcp_stream stream[TCP_MOST_STREAMS];
     bool left;     /* it said bye */
     bool ended;    /* it told a reason, or died: in loss */
     int waits_for; /* rank, as it told; -1: nobody */
@@ -60,7 +73,8 @@ struct tcp {
     struct tcp_peer *peers;
     struct lsi_link *links;
     struct pollfd *polls;
-    int wake; /* eventfd: an abort by another thread */
+    int streams; /* of a pair */
+    int wake;    /* eventfd: an abort by another thread */
     int spin_rounds;
     struct ls_error loss; /* first loss that was noticed */
     int culprit;
@@ -73,8 +87,8 @@ struct tcp {
 bool lsi_tcp_is_local(const struct tcp *tcp, int rank);
 /* mesh.c: connects all pairs. */
 enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
-/* stream.c: queues and the moving of bytes. */
-enum ls_status lsi_tcp_queue_push(struct tcp_queue *queue, const void *data, size_t bytes, struct ls_error *err);
+/* stream.c: queues and the moving of bytes. Push: a message over the streams of a pair. */
+enum ls_status lsi_tcp_push(struct tcp *tcp, int rank, bool out, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
 /* alive.c: deaths on this host. Heard: what a peer said of its page. */
 void lsi_tcp_alive_open(struct tcp *tcp);
