@@ -145,6 +145,7 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
 {
     const struct lsi_tree *tree = request->tree;
     int64_t piece_bytes = STAGING_BYTES / (tree->partial_count + 1);
+    int64_t segment_bytes = m->ops->segment_bytes > 0 ? m->ops->segment_bytes : SEGMENT_BYTES;
     int64_t longest = 0;
     enum ls_status status;
 
@@ -154,8 +155,8 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
         lsi_part(request, r, &start, &length);
         longest = length > longest ? length : longest;
     }
-    if (piece_bytes > SEGMENT_BYTES)
-        piece_bytes = SEGMENT_BYTES;
+    if (piece_bytes > segment_bytes)
+        piece_bytes = segment_bytes;
     if (piece_bytes < SMALLEST_PIECE_BYTES)
         piece_bytes = SMALLEST_PIECE_BYTES;
     m->piece = piece_bytes / (int64_t)request->element_bytes;

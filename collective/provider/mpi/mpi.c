@@ -276,6 +276,7 @@ static uint32_t mpi_context(void *state)
 }
 
 static const struct lsi_links_ops links_ops = {
+    .segment_bytes = 512 * 1024,
     .send = mpi_send,
     .receive = mpi_receive,
     .poll = mpi_poll,
