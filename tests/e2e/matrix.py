@@ -157,6 +157,7 @@ def run_model(name, cells, arguments, isas, counts):
 
 def full_length(name, counts):
     file, extra = MODELS[name]
+    ls.DEADLINE_S = 1800  # a whole run of the convolutional model on a busy machine
     expected = None
     for workers in (1, 2, 3):
         with ls.Folder() as directory:
