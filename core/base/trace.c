@@ -6,6 +6,8 @@
 #include "core/base/fs.h"
 #include "core/base/str.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <string.h>
 
 #define MOST_PART_BYTES ((size_t)1 << 30)
@@ -96,7 +98,21 @@ static int track_of(const struct ls_trace_event *event)
 #undef LS_TRACE_TRACK
     };
 
-    return tracks[event->kind] == 0 ? 0 : 1 + (event->number < 0 ? 0 : event->number);
+    if (tracks[event->kind] == 0)
+        return 0;
+    return event->number < 0 ? 1 : event->number < INT_MAX ? 1 + event->number : INT_MAX;
+}
+
+/* Events come from other ranks: only letters that need no care in JSON. */
+static void tell_note(struct ls_buf *text, const char *note, size_t most)
+{
+    (void)ls_buf_append_string(text, ",\"way\":\"");
+    for (size_t i = 0; i < most && note[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)note[i];
+
+        (void)ls_buf_append(text, isalnum(c) || c == '-' || c == '.' ? note + i : "_", 1);
+    }
+    (void)ls_buf_append_string(text, "\"");
 }
 
 static void tell_arguments(struct ls_buf *text, const struct ls_trace_event *event)
@@ -109,7 +125,7 @@ static void tell_arguments(struct ls_buf *text, const struct ls_trace_event *eve
     if (event->peer >= 0)
         (void)ls_buf_append_format(text, ",\"for_rank\":%d", event->peer);
     if (event->note[0] != '\0')
-        (void)ls_buf_append_format(text, ",\"way\":\"%.*s\"", (int)sizeof event->note, event->note);
+        tell_note(text, event->note, sizeof event->note);
     (void)ls_buf_append_string(text, "}},\n");
 }
 
@@ -120,7 +136,7 @@ void ls_trace_tell(struct ls_buf *text, const struct ls_trace_rank *rank, const 
         LS_TRACE_KINDS(LS_TRACE_TEXT)
 #undef LS_TRACE_TEXT
     };
-    int64_t begin = (int64_t)(event->begin_ns - rank->zero_ns) - rank->ahead_ns;
+    int64_t begin = (int64_t)(event->begin_ns - rank->zero_ns - (uint64_t)rank->ahead_ns);
 
     if (event->kind >= LS_TRACE_KIND_COUNT)
         return;

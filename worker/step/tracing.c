@@ -194,8 +194,14 @@ enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing 
     status = gather(group, &own, headers, sizeof own, err);
     if (status != LS_OK)
         return status;
-    for (int r = 0; r < ls_group_world(group); r++)
-        total += headers[r].kept <= LS_TRACE_EVENTS ? (size_t)headers[r].kept : 0;
+    /* Counts of others size memory here. */
+    for (int r = 0; r < ls_group_world(group); r++) {
+        if (headers[r].kept > LS_TRACE_EVENTS)
+            return ls_error_set(err, LS_EPEER,
+                                "rank %d says that its trace has %llu events, more than a ring of %d holds", r,
+                                (unsigned long long)headers[r].kept, LS_TRACE_EVENTS);
+        total += (size_t)headers[r].kept;
+    }
     mine = in_order(tracing->ring, (size_t)own.kept);
     all = ls_alloc_zeroed(ls_group_rank(group) == 0 ? total + 1 : 1, sizeof *all);
     if (mine == NULL || all == NULL)
