@@ -202,7 +202,7 @@ static bool ring_saves(const struct ls_request *request)
            request->tree->partial_count > group->world;
 }
 
-/* The way that the caller wishes. */
+/* The way that the caller wishes, where the group's options allow it: some change bits. */
 static bool wished(struct ls_request *request)
 {
     const struct ls_group *group = request->group;
@@ -210,7 +210,8 @@ static bool wished(struct ls_request *request)
 
     for (int way = 0; way < WAYS; way++) {
         if (strcmp(request->op.way, lsi_way_name(way)) != 0 || way == LSI_ONE_SHOT || way == LSI_NATIVE ||
-            group->ops->supports == NULL || !group->ops->supports(kind, (enum lsi_way)way))
+            group->ops->supports == NULL || !group->ops->supports(kind, (enum lsi_way)way) ||
+            !lsi_way_fits(request, (enum lsi_way)way))
             continue;
         request->way = (enum lsi_way)way;
         return true;

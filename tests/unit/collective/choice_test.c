@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of choices: rows as a user writes them, their order, what is refused. */
+/* The table of choices: rows as a user writes them, their order, what is refused; what an operation may wish. */
 #include "collective/choice.h"
+
+#include "collective/group_impl.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -60,5 +62,22 @@ Test(choice, refused)
         struct ls_error err = LS_ERROR_INIT;
         cr_assert_eq(lsi_choices_make(wrong[i], &choices, &err), LS_EINVAL, "%s", wrong[i]);
         cr_assert_not_null(strstr(err.message, wrong[i]), "%s", err.message);
+    }
+}
+
+/* An operation's wish is heard where the group allows it: a ring adds in another order, bf16 rounds. */
+Test(choice, wishes_within_what_the_group_allows)
+{
+    static const char *const ways[] = {"ring", "bf16", "gather"};
+    static const enum lsi_way goes[] = {LSI_CANONICAL, LSI_CANONICAL, LSI_GATHER};
+    struct ls_group group = {.ops = &lsi_tcp_provider, .world = 4};
+    struct ls_request request = {.group = &group, .element_bytes = 4, .signature.count = 1 << 20};
+
+    cr_assert_eq(lsi_choices_make(NULL, &group.choices, NULL), LS_OK);
+    request.op = (struct ls_collective){.kind = LS_ALL_REDUCE, .dtype = LS_F32, .reduction = LS_SUM, .count = 1 << 20};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        request.op.way = ways[i];
+        lsi_choose(&request);
+        cr_expect_eq(request.way, goes[i], "%s", ways[i]);
     }
 }
