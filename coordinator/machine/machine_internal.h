@@ -62,6 +62,7 @@ struct ls_machine {
     uint64_t range_first, range_last, range_epoch, range_fingerprint, committed;
     int64_t range_since;
     bool told_not_finite;
+    int stalls; /* workers for which others wait, as was said */
     /* Actions of the running step. */
     struct ls_action *actions;
     int action_count, action_capacity;
@@ -100,6 +101,8 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
 void lsi_end_if_done(struct ls_machine *machine);
 /* Everyone is there: deals indices and ranks and starts the next generation. */
 void lsi_assign(struct ls_machine *machine, int64_t now_ms);
+/* The worker that holds a rank of this generation; NULL: there is no such rank. */
+struct lsi_worker *lsi_rank_owner(struct ls_machine *machine, int rank);
 /* A heartbeat came: says who keeps others waiting, once for each time. */
 void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms);
 /* Tells the journal the committed range. */

@@ -15,5 +15,10 @@ void lsi_on_heartbeat(struct ls_machine *machine, const struct ls_event *event, 
     worker->step = event->heartbeat.step;
     worker->phase = event->heartbeat.phase;
     worker->wait = event->heartbeat.wait;
-    lsi_look_at_waits(machine, now_ms);
+    /* It can tell of its own replicas only. */
+    if (worker->wait.kind != LS_WAIT_NONE && lsi_rank_owner(machine, worker->wait.rank) != worker)
+        worker->wait = (struct ls_wait_report){.kind = LS_WAIT_NONE};
+    /* All workers are looked at: only where this may have begun or ended a stall. */
+    if (worker->wait.waited_ms >= LS_MACHINE_STALL_MS || machine->stalls > 0)
+        lsi_look_at_waits(machine, now_ms);
 }

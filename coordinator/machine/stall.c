@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static struct lsi_worker *owner(struct ls_machine *machine, int rank)
+struct lsi_worker *lsi_rank_owner(struct ls_machine *machine, int rank)
 {
     if (rank < 0 || rank >= machine->world)
         return NULL;
@@ -25,11 +25,11 @@ static int culprit_of(struct ls_machine *machine, const struct lsi_worker *worke
     int rank = worker->wait.for_rank;
 
     for (int hops = 0; hops < machine->world; hops++) {
-        const struct lsi_worker *next = owner(machine, rank);
+        const struct lsi_worker *next = lsi_rank_owner(machine, rank);
 
         /* A worker tells one wait: where it is that of another of its replicas, this rank may be anywhere. */
         if (next == NULL || !waits(next) || next->wait.rank != rank || next->wait.for_rank < 0 ||
-            owner(machine, next->wait.for_rank) == worker)
+            lsi_rank_owner(machine, next->wait.for_rank) == worker)
             break;
         rank = next->wait.for_rank;
     }
@@ -38,7 +38,7 @@ static int culprit_of(struct ls_machine *machine, const struct lsi_worker *worke
 
 static void describe_rank(struct ls_machine *machine, int rank, char *text, size_t size)
 {
-    const struct lsi_worker *worker = owner(machine, rank);
+    const struct lsi_worker *worker = lsi_rank_owner(machine, rank);
 
     (void)snprintf(text, size, "rank %d (worker %d on %s)", rank, worker->index, worker->host);
 }
@@ -75,7 +75,7 @@ static void say(struct ls_machine *machine, const struct lsi_worker *waiter, int
     describe_rank(machine, waiter->wait.rank, who, sizeof who);
     describe_rank(machine, rank, whom, sizeof whom);
     describe_operation(waiter, operation, sizeof operation);
-    describe_meanwhile(owner(machine, rank), rank, meanwhile, sizeof meanwhile);
+    describe_meanwhile(lsi_rank_owner(machine, rank), rank, meanwhile, sizeof meanwhile);
     if (waiters > 1)
         (void)snprintf(others, sizeof others, " and %d more", waiters - 1);
     if (rank != waiter->wait.for_rank)
@@ -88,6 +88,7 @@ void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms)
 {
     if (machine->state != LS_RUNNING && machine->state != LS_STOPPING)
         return;
+    machine->stalls = 0;
     for (int i = 0; i < machine->worker_count; i++) {
         struct lsi_worker *culprit = &machine->workers[i];
         const struct lsi_worker *longest = NULL;
@@ -102,7 +103,7 @@ void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms)
             if (!waits(waiter) || waiter->wait.waited_ms < LS_MACHINE_STALL_MS)
                 continue;
             found = culprit_of(machine, waiter);
-            if (found < 0 || owner(machine, found) != culprit)
+            if (found < 0 || lsi_rank_owner(machine, found) != culprit)
                 continue;
             waiters++;
             if (longest == NULL || waiter->wait.waited_ms > longest->wait.waited_ms) {
@@ -117,5 +118,6 @@ void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms)
             culprit->stalls = true;
         }
         culprit->stalls = culprit->stalls && longest != NULL;
+        machine->stalls += culprit->stalls;
     }
 }

@@ -719,6 +719,23 @@ Test(machine, stands_waits_without_an_end)
     end();
 }
 
+/* A worker tells of its own replicas: a rank that is another's, or nobody's, is as if nothing had been said. */
+Test(machine, believes_waits_of_own_ranks_only)
+{
+    struct ls_event event = {.kind = LS_EVENT_HEARTBEAT, .worker = 1};
+
+    start(2);
+    event.generation = ls_machine_generation(machine);
+    beat_waiting(2, -1, 0);
+    for (int rank = 1; rank < 256; rank += 254) {
+        event.heartbeat.wait =
+            (struct ls_wait_report){.kind = LS_WAIT_VOTE, .rank = rank, .for_rank = 1, .waited_ms = 2500};
+        give(&event);
+        cr_expect_null(nth(LS_ACTION_LOG, 0), "rank %d", rank);
+    }
+    end();
+}
+
 /* The next stall of the same worker is said again, half a minute later at the soonest. */
 Test(machine, says_the_next_stall_after_a_while)
 {
