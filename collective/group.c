@@ -46,8 +46,8 @@ static void group_free(struct ls_group *group)
 {
     struct ls_request *request;
 
-    while ((request = group->spare) != NULL) {
-        group->spare = request->next;
+    while ((request = group->made) != NULL) {
+        group->made = request->made_before;
         ls_free(request);
     }
     for (int i = 0; i < group->plain_count; i++)
@@ -280,17 +280,11 @@ void ls_group_abort(struct ls_group *group, const char *reason)
 
 void ls_group_destroy(struct ls_group *group)
 {
-    struct ls_request *request;
-
     if (group == NULL)
         return;
     if (group->head != NULL)
         ls_group_abort(group, "it was closed while an operation ran");
     group->ops->destroy(group->state);
-    while ((request = group->head) != NULL) {
-        group->head = request->next;
-        ls_free(request);
-    }
     group_free(group);
 }
 

@@ -154,7 +154,7 @@ enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct
 /* All pending and later operations of this member end with LS_EINTERRUPTED and reason; peers learn of it at once
  * (shm: abort word, tcp: closed connections). */
 void ls_group_abort(struct ls_group *group, const char *reason);
-/* Aborts if it still runs; after it no buffer is touched. Accepts NULL. */
+/* Aborts if it still runs; after it no buffer is touched, and requests that nobody waited for are gone. Accepts NULL. */
 void ls_group_destroy(struct ls_group *group);
 
 #endif

@@ -30,6 +30,7 @@ struct lsi_signature {
 struct ls_request {
     struct ls_group *group;
     struct ls_request *next;
+    struct ls_request *made_before;
     struct ls_collective op;
     uint64_t sequence; /* 1, 2, ... within the group */
     struct lsi_signature signature;
@@ -79,6 +80,7 @@ struct ls_group {
     struct ls_request *head;
     struct ls_request *tail;
     struct ls_request *spare;
+    struct ls_request *made; /* all there are, by made_before: those that nobody waited for end with the group */
     struct lsi_tree_cache trees;
     struct lsi_choices choices;
     struct ls_tree_layout *flat; /* one leaf a rank: ALL_REDUCE and REDUCE_SCATTER */

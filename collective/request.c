@@ -170,14 +170,19 @@ static void sign(struct ls_request *request)
 
 static struct ls_request *take_request(struct ls_group *group)
 {
-    struct ls_request *request = group->spare;
+    struct ls_request *request = group->spare, *before = group->made;
 
-    if (request != NULL)
+    if (request != NULL) {
         group->spare = request->next;
-    else
+        before = request->made_before;
+    } else {
         request = ls_alloc(sizeof *request);
-    if (request != NULL)
-        memset(request, 0, sizeof *request);
+        if (request == NULL)
+            return NULL;
+        group->made = request;
+    }
+    memset(request, 0, sizeof *request);
+    request->made_before = before;
     return request;
 }
 

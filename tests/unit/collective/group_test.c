@@ -102,6 +102,21 @@ Test(group, abort)
     ls_group_destroy(group);
 }
 
+/* Requests that nobody waited for, as after a failed step, end with the group (the address sanitizer would tell). */
+Test(group, requests_end_with_it)
+{
+    struct ls_group *group = alone();
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_request *first, *forgotten;
+
+    cr_assert_eq(ls_group_start(group, &barrier, &first, NULL), LS_OK);
+    cr_assert_eq(ls_group_start(group, &barrier, &forgotten, NULL), LS_OK);
+    cr_assert_eq(ls_request_wait(first, NULL), LS_OK);
+    cr_assert_eq(ls_group_start(group, &barrier, &first, NULL), LS_OK);
+    ls_group_abort(group, "somebody died");
+    ls_group_destroy(group);
+}
+
 /* Parts of a result are disjoint, in order and cover it, for any count and world. */
 Test(group, slices)
 {

@@ -25,7 +25,7 @@ static void end(void)
     lst_scratch_remove(directory);
 }
 
-TestSuite(ckpt, .init = begin, .fini = end, .timeout = 120);
+TestSuite(ckpt, .init = begin, .fini = end);
 
 static void save(uint64_t step, int parts)
 {

@@ -68,7 +68,7 @@ static void end(void)
     lst_scratch_remove(directory);
 }
 
-TestSuite(crash, .init = begin, .fini = end, .timeout = 120);
+TestSuite(crash, .init = begin, .fini = end);
 
 /* Saves step in a child that dies at its n-th call; gives the child's exit status: 9 where it died. */
 static int save_and_die(uint64_t step, int parts, int nth)

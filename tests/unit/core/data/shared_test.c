@@ -29,7 +29,7 @@ static void end(void)
     lst_scratch_remove(directory);
 }
 
-TestSuite(shared, .init = begin, .fini = end, .timeout = 60);
+TestSuite(shared, .init = begin, .fini = end);
 
 /* An IDX file of 1.5 MB whose bytes follow from `salt`. */
 static char *write_file(const char *name, uint8_t salt)

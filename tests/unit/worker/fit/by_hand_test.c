@@ -75,7 +75,7 @@ static void fill(struct outcome *o)
 }
 
 /* Sums and moments have the same bits on 1, 2, 4 and 8 replicas, and on more than there are shards. */
-Test(by_hand, one_value, .timeout = 60)
+Test(by_hand, one_value)
 {
     static struct outcome first, other;
     struct ls_error err = LS_ERROR_INIT;
@@ -98,7 +98,7 @@ Test(by_hand, one_value, .timeout = 60)
 }
 
 /* Replicas that would get several ranges are refused in one sentence. */
-Test(by_hand, several_ranges, .timeout = 60)
+Test(by_hand, several_ranges)
 {
     static struct outcome o;
     struct ls_error err = LS_ERROR_INIT;

@@ -54,7 +54,7 @@ static void end(void)
     ls_dataset_close(set);
 }
 
-TestSuite(fit, .init = begin, .fini = end, .timeout = 60);
+TestSuite(fit, .init = begin, .fini = end);
 
 static const char *const accuracy[] = {"accuracy"};
 

@@ -57,7 +57,7 @@ static enum ls_status carry_some(void *state, struct ls_replica *replica, struct
 }
 
 /* Results are right, waits may come in any order, and behind them the group is the caller's again. */
-Test(courier, carries_in_order, .init = make, .fini = discard, .timeout = 60)
+Test(courier, carries_in_order, .init = make, .fini = discard)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
     struct lst_step_ranks ranks;
@@ -103,7 +103,7 @@ static enum ls_status watch_wait(void *state, struct ls_replica *replica, struct
 }
 
 /* Whoever wants to know sees what a member waits for, by another thread, and that it no longer does. */
-Test(courier, shows_what_it_waits_for, .init = make, .fini = discard, .timeout = 60)
+Test(courier, shows_what_it_waits_for, .init = make, .fini = discard)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
     struct lst_step_ranks ranks;
@@ -139,7 +139,7 @@ static enum ls_status leave_early(void *state, struct ls_replica *replica, struc
 }
 
 /* A courier that ends with a parcel on its way ends the group: its memory is free afterwards, and peers hear of it. */
-Test(courier, ends_in_the_middle, .init = make, .fini = discard, .timeout = 60)
+Test(courier, ends_in_the_middle, .init = make, .fini = discard)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
     struct lst_step_ranks ranks;
@@ -170,7 +170,7 @@ static enum ls_status run_one_way(void *state, struct ls_replica *replica, struc
 }
 
 /* However gradients are cut, and whichever way they go, the parameters get the same bits. */
-Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard, .timeout = 120)
+Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard)
 {
     struct way ways[] = {{.arrangement = {256 << 10, 4 << 20, false, NULL}},
                          {.arrangement = {1, 1, false, NULL}},
