@@ -40,13 +40,17 @@ static enum ls_status backward(const struct ls_custom_call *call, struct ls_valu
     struct ls_op_attrs attrs = {.bn = {.epsilon = bn->epsilon}};
     struct ls_value *normal[] = {call->in[0], bn->mean, bn->var}, *dy = call->adjoint;
     struct ls_value *xhat = NULL, *sum_dy = NULL, *sum_dy_xhat = NULL;
-    enum ls_status status = ls_apply(call->context, LS_OP_BN_XHAT, &attrs, normal, 3, &xhat, err);
+    const bool *wanted = call->wanted;
+    enum ls_status status = LS_OK;
 
-    if (status == LS_OK)
+    /* Only what somebody asks for: a traced step leaves unused sums out, and an eager one must reduce the same. */
+    if (wanted[0] || wanted[1])
+        status = ls_apply(call->context, LS_OP_BN_XHAT, &attrs, normal, 3, &xhat, err);
+    if (status == LS_OK && (wanted[0] || wanted[2]))
         status = batch_sum(call->context, NULL, dy, &sum_dy, err);
-    if (status == LS_OK)
+    if (status == LS_OK && (wanted[0] || wanted[1]))
         status = batch_sum(call->context, xhat, dy, &sum_dy_xhat, err);
-    if (status == LS_OK && call->wanted[0]) {
+    if (status == LS_OK && wanted[0]) {
         struct ls_value *in[] = {xhat, dy, bn->var, call->in[1], sum_dy, sum_dy_xhat, bn->count};
 
         status = ls_apply(call->context, LS_OP_BN_XGRAD, &attrs, in, 7, &in_adjoints[0], err);
