@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -97,7 +98,9 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
     int idle_s = 5;
     int interval_s = 2;
     int probes = 3;
-    unsigned user_ms = wait_deadline_ms < 10000 ? (unsigned)wait_deadline_ms : 10000;
+    /* Not less than an operation may wait: a peer that computes in the middle of one reads nothing, and the kernel
+     * counts the time of its closed window too. */
+    unsigned user_ms = wait_deadline_ms < INT_MAX ? (unsigned)wait_deadline_ms : INT_MAX;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!local)
