@@ -18,6 +18,10 @@ char *lsi_ckpt_step_path(const char *directory, uint64_t step, const char *suffi
 void lsi_ckpt_part_name(int part, int parts, char name[64]);
 /* Splits "step-12.partial" into 12 and ".partial" (inside name); false where the name is none of ours. */
 bool lsi_ckpt_parse_step(const char *name, uint64_t *step, const char **suffix);
+/* Whether directory/name holds a manifest: without one it is left of a removal, or somebody else's. */
+bool lsi_ckpt_has_manifest(const char *directory, const char *name);
+/* Removes directory/name. A checkpoint becomes ".partial" first, so that whoever dies here leaves none half removed. */
+enum ls_status lsi_ckpt_remove_one(const char *directory, const char *name, struct ls_error *err);
 
 /* Reads the header of part `part` from an open file, checks its size and digest against manifest->parts[part], and
  * adds its pieces. */

@@ -160,40 +160,46 @@ static enum ls_status flip_latest(const char *directory, uint64_t step, struct l
     return status;
 }
 
-/* Removes uncommitted and replaced directories and the oldest complete ones. Checkpoints of later steps are left
- * alone and do not count: the job went on from before them because they did not load, or was told to. */
-static void prune(const char *directory, uint64_t newest, int keep)
+/* The `keep` newest steps up to `newest`: what is below the bound goes. The bound goes down one checkpoint at a time. */
+static uint64_t find_bound(const char *directory, char *const *names, size_t count, uint64_t newest, int keep)
 {
-    struct ls_error err = LS_ERROR_INIT;
-    char **names = NULL;
-    size_t count = 0;
     uint64_t bound = newest;
-    enum ls_status status = ls_fs_list(directory, &names, &count, &err);
 
-    /* The `keep` newest steps up to this one: the bound goes down one checkpoint at a time. */
-    for (int kept = 1; status == LS_OK && kept < keep && bound > 0; kept++) {
+    for (int kept = 1; kept < keep && bound > 0; kept++) {
         uint64_t next = 0;
 
         for (size_t i = 0; i < count; i++) {
             const char *suffix;
             uint64_t step;
 
-            if (lsi_ckpt_parse_step(names[i], &step, &suffix) && suffix[0] == '\0' && step < bound && step >= next)
+            if (lsi_ckpt_parse_step(names[i], &step, &suffix) && suffix[0] == '\0' && step < bound && step >= next &&
+                lsi_ckpt_has_manifest(directory, names[i]))
                 next = step;
         }
         bound = next;
     }
+    return bound;
+}
+
+/* Removes uncommitted and replaced directories, earlier ones without a manifest and the oldest complete ones.
+ * Checkpoints of later steps are left alone and do not count: the job went on from before them because they did not
+ * load, or was told to. */
+static void prune(const char *directory, uint64_t newest, int keep)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    char **names = NULL;
+    size_t count = 0;
+    enum ls_status status = ls_fs_list(directory, &names, &count, &err);
+    uint64_t bound = status == LS_OK ? find_bound(directory, names, count, newest, keep) : 0;
+
     for (size_t i = 0; i < count && status == LS_OK; i++) {
         const char *suffix;
         uint64_t step;
-        char *path;
 
-        if (!lsi_ckpt_parse_step(names[i], &step, &suffix) || (suffix[0] == '\0' && step >= bound))
+        if (!lsi_ckpt_parse_step(names[i], &step, &suffix))
             continue;
-        path = ls_path_join(directory, names[i]);
-        if (path != NULL)
-            status = ls_fs_remove(path, &err);
-        ls_free(path);
+        if (suffix[0] != '\0' || step < bound || (step < newest && !lsi_ckpt_has_manifest(directory, names[i])))
+            status = lsi_ckpt_remove_one(directory, names[i], &err);
     }
     ls_free(names);
     if (status != LS_OK)

@@ -25,6 +25,47 @@ static int compare_candidates(const void *a, const void *b)
     return (int)x->replaced - (int)y->replaced;
 }
 
+/* What LATEST says. */
+enum latest { LATEST_MISSING, LATEST_DAMAGED, LATEST_NAMES };
+
+static enum latest read_latest(const char *path, uint64_t *named)
+{
+    struct ls_buf text = {0};
+    const char *suffix = "";
+    size_t length;
+    bool good;
+
+    if (!ls_fs_exists(path))
+        return LATEST_MISSING;
+    good = ls_fs_read(path, 64, &text, NULL) == LS_OK && ls_buf_append(&text, "", 1) == LS_OK;
+    length = good ? strcspn((const char *)text.data, "\n") : 0;
+    good = good && length + 2 == text.length && text.data[length] == '\n';
+    if (good)
+        text.data[length] = '\0';
+    good = good && lsi_ckpt_parse_step((const char *)text.data, named, &suffix) && suffix[0] == '\0';
+    ls_buf_deinit(&text);
+    return good ? LATEST_NAMES : LATEST_DAMAGED;
+}
+
+/* Without a manifest a directory is left of a removal or somebody else's, and none at all unless LATEST names it. */
+static bool is_candidate(const char *directory, const char *name, struct candidate *candidate)
+{
+    const char *suffix;
+    uint64_t named = 0;
+    char *path;
+    bool is_named;
+
+    if (!lsi_ckpt_parse_step(name, &candidate->step, &suffix) || strcmp(suffix, ".partial") == 0)
+        return false;
+    candidate->replaced = suffix[0] != '\0';
+    if (lsi_ckpt_has_manifest(directory, name))
+        return true;
+    path = ls_path_join(directory, LSI_CKPT_LATEST);
+    is_named = path == NULL || (read_latest(path, &named) == LATEST_NAMES && named == candidate->step);
+    ls_free(path);
+    return is_named && !candidate->replaced;
+}
+
 static enum ls_status list_candidates(const char *directory, struct candidate **candidates, size_t *count,
                                       struct ls_error *err)
 {
@@ -39,13 +80,9 @@ static enum ls_status list_candidates(const char *directory, struct candidate **
     if (status != LS_OK)
         return status;
     list = ls_alloc_zeroed(name_count, sizeof *list);
-    for (size_t i = 0; list != NULL && i < name_count; i++) {
-        const char *suffix;
-
-        if (!lsi_ckpt_parse_step(names[i], &list[found].step, &suffix) || strcmp(suffix, ".partial") == 0)
-            continue;
-        list[found++].replaced = suffix[0] != '\0';
-    }
+    for (size_t i = 0; list != NULL && i < name_count; i++)
+        if (is_candidate(directory, names[i], &list[found]))
+            found++;
     ls_free(names);
     if (list == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory to look into %s", directory);
@@ -81,27 +118,16 @@ static enum ls_status open_candidate(const char *directory, const struct candida
 static char *judge_latest(const char *directory, uint64_t opened)
 {
     char *path = ls_path_join(directory, LSI_CKPT_LATEST);
-    struct ls_buf text = {0};
-    const char *suffix = "";
     uint64_t named = 0;
     char *sentence = NULL;
+    enum latest latest = path != NULL ? read_latest(path, &named) : LATEST_MISSING;
 
-    if (path != NULL && ls_fs_exists(path)) {
-        size_t length;
-        bool good = ls_fs_read(path, 64, &text, NULL) == LS_OK && ls_buf_append(&text, "", 1) == LS_OK;
-
-        length = good ? strcspn((const char *)text.data, "\n") : 0;
-        good = good && length + 2 == text.length && text.data[length] == '\n';
-        if (good)
-            text.data[length] = '\0';
-        if (!good || !lsi_ckpt_parse_step((const char *)text.data, &named, &suffix) || suffix[0] != '\0')
-            sentence = ls_str_format("%s is damaged; the newest complete checkpoint is step %" PRIu64, path, opened);
-        else if (named > opened)
-            sentence = ls_str_format("%s names step %" PRIu64 ", which is not there; the newest complete checkpoint is "
-                                     "step %" PRIu64,
-                                     path, named, opened);
-    }
-    ls_buf_deinit(&text);
+    if (latest == LATEST_DAMAGED)
+        sentence = ls_str_format("%s is damaged; the newest complete checkpoint is step %" PRIu64, path, opened);
+    else if (latest == LATEST_NAMES && named > opened)
+        sentence = ls_str_format("%s names step %" PRIu64 ", which is not there; the newest complete checkpoint is "
+                                 "step %" PRIu64,
+                                 path, named, opened);
     ls_free(path);
     return sentence;
 }
@@ -128,7 +154,7 @@ static enum ls_status open_newest(const char *directory, struct ls_ckpt **ckpt, 
     if (status != LS_OK) {
         if (is_final(status))
             return ls_error_set(err, status, "%s", tried == 0 ? first.message : local.message);
-        return ls_error_set(err, LS_ECORRUPT, "%s%s", first.message,
+        return ls_error_set(err, LS_ECORRUPT, "%s%s; to start over: lockstep train --fresh --overwrite", first.message,
                             count > 1 ? "; the older checkpoints do not load either" : "");
     }
     if (fell_back != NULL)

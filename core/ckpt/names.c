@@ -77,12 +77,33 @@ void ls_ckpt_lock_close(struct ls_ckpt_lock *lock)
     ls_free(lock);
 }
 
-static enum ls_status remove_named(const char *directory, const char *name, struct ls_error *err)
+bool lsi_ckpt_has_manifest(const char *directory, const char *name)
 {
-    char *path = ls_path_join(directory, name);
-    enum ls_status status =
-        path != NULL ? ls_fs_remove(path, err) : ls_error_set(err, LS_ENOMEM, "not enough memory to remove %s", name);
+    char *path = ls_str_format("%s/%s/" LSI_CKPT_MANIFEST, directory, name);
+    bool has = path == NULL || ls_fs_exists(path);
 
+    ls_free(path);
+    return has;
+}
+
+enum ls_status lsi_ckpt_remove_one(const char *directory, const char *name, struct ls_error *err)
+{
+    char *path = ls_path_join(directory, name), *partial = NULL;
+    const char *suffix;
+    uint64_t step;
+    enum ls_status status = LS_OK;
+
+    if (path != NULL && lsi_ckpt_parse_step(name, &step, &suffix) && strcmp(suffix, ".partial") != 0) {
+        partial = lsi_ckpt_step_path(directory, step, ".partial");
+        status = partial != NULL ? ls_fs_remove(partial, err)
+                                 : ls_error_set(err, LS_ENOMEM, "not enough memory to remove %s", name);
+        if (status == LS_OK)
+            status = ls_fs_rename(path, partial, err);
+    }
+    if (status == LS_OK)
+        status = path != NULL ? ls_fs_remove(partial != NULL ? partial : path, err)
+                              : ls_error_set(err, LS_ENOMEM, "not enough memory to remove %s", name);
+    ls_free(partial);
     ls_free(path);
     return status;
 }
@@ -95,7 +116,7 @@ enum ls_status ls_ckpt_remove_all(const char *directory, struct ls_error *err)
 
     if (!ls_fs_exists(directory))
         return LS_OK;
-    status = remove_named(directory, LSI_CKPT_LATEST, err);
+    status = lsi_ckpt_remove_one(directory, LSI_CKPT_LATEST, err);
     if (status == LS_OK)
         status = ls_fs_list(directory, &names, &count, err);
     for (size_t i = 0; i < count && status == LS_OK; i++) {
@@ -103,7 +124,7 @@ enum ls_status ls_ckpt_remove_all(const char *directory, struct ls_error *err)
         uint64_t step;
 
         if (lsi_ckpt_parse_step(names[i], &step, &suffix))
-            status = remove_named(directory, names[i], err);
+            status = lsi_ckpt_remove_one(directory, names[i], err);
     }
     ls_free(names);
     return status == LS_OK ? ls_fs_sync_directory(directory, err) : status;

@@ -116,6 +116,8 @@ static enum ls_status read_manifest(struct ls_ckpt *ckpt, struct ls_error *err)
     enum ls_status status = path != NULL ? ls_fs_read(path, MAX_MANIFEST, &text, err)
                                          : ls_error_set(err, LS_ENOMEM, "not enough memory to load a checkpoint");
 
+    if (status == LS_ENOENT)
+        status = ls_error_set(err, LS_ECORRUPT, "its " LSI_CKPT_MANIFEST " is missing");
     if (status == LS_OK)
         status = lsi_manifest_parse((const char *)text.data, text.length, &ckpt->manifest, err);
     ls_buf_deinit(&text);

@@ -171,6 +171,20 @@ def fresh(folder, job, out):
 
 
 @with_job
+def half_removed(folder, job, out):
+    """What a kill of --fresh --overwrite or somebody else leaves (no manifest, no LATEST) does not stop the next run."""
+    expected = ls.train(job, out)
+    for step in ls.steps_saved(out):
+        os.remove(os.path.join(out, f"step-{step}", "manifest.json"))
+    ls.says(ls.run([ls.BINARY, "train", job, "--quiet"], check=False), 5, "manifest.json", "--fresh --overwrite")
+    os.remove(os.path.join(out, "LATEST"))
+    os.mkdir(os.path.join(out, "step-99"))
+    ls.same(ls.train(job, out), expected)
+    if ls.steps_saved(out) != [25, 30] or not os.path.isdir(os.path.join(out, "step-99")):
+        raise ls.Failed(f"kept {os.listdir(out)}")
+
+
+@with_job
 def weights_out_and_in(folder, job, out):
     """What --save-weights writes is where initial_weights begins."""
     path = os.path.join(folder, "w.npz")
@@ -302,7 +316,7 @@ def elsewhere(folder, job, out):
 
 
 CASES = [finished_job, more_epochs, max_steps, changed_learning_rate, other_worlds, default_directory,
-         kept_checkpoints, fresh, weights_out_and_in, plain_progress,
+         kept_checkpoints, fresh, half_removed, weights_out_and_in, plain_progress,
          loss_that_is_not_finite, bar_at_a_terminal, predictions, elsewhere]
 
 if __name__ == "__main__":

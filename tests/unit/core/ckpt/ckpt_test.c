@@ -222,6 +222,60 @@ Test(ckpt, all_damaged)
     cr_assert_eq(ls_ckpt_open(directory, &ckpt, NULL, &err), LS_ECORRUPT);
     cr_assert(strstr(err.message, "step-2: its manifest is damaged") != NULL, "%s", err.message);
     cr_assert(strstr(err.message, "older") != NULL, "%s", err.message);
+    cr_assert(strstr(err.message, "--fresh --overwrite") != NULL, "%s", err.message);
+}
+
+static void make_empty(const char *name)
+{
+    char *path = ls_path_join(directory, name);
+
+    cr_assert_eq(ls_fs_mkdirs(path, NULL), LS_OK);
+    ls_free(path);
+}
+
+static void remove_inside(const char *name)
+{
+    char *path = ls_path_join(directory, name);
+
+    cr_assert_eq(ls_fs_remove(path, NULL), LS_OK);
+    ls_free(path);
+}
+
+/* A directory without a manifest, left by a kill or made by others, is no checkpoint where LATEST does not name it. */
+Test(ckpt, without_a_manifest_is_none)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_ckpt *ckpt;
+
+    make_empty("step-99");
+    cr_assert_eq(ls_ckpt_open(directory, &ckpt, NULL, &err), LS_ENOENT, "%s", err.message);
+    save(5, 2);
+    expect_newest(5, false);
+    remove_inside("step-5/manifest.json");
+    cr_assert_eq(ls_ckpt_open(directory, &ckpt, NULL, &err), LS_ECORRUPT, "LATEST names it");
+    cr_assert(strstr(err.message, "manifest.json") != NULL && strstr(err.message, "--fresh --overwrite") != NULL, "%s",
+              err.message);
+    remove_inside("LATEST");
+    cr_assert_eq(ls_ckpt_open(directory, &ckpt, NULL, &err), LS_ENOENT, "%s", err.message);
+}
+
+/* The next save removes an older one without a manifest, which takes no complete one's place; a later one stays. */
+Test(ckpt, sweeps_what_has_no_manifest)
+{
+    char **names;
+    size_t count;
+
+    save(3, 1);
+    make_empty("step-4");
+    make_empty("step-99");
+    save(5, 1);
+    cr_assert_eq(ls_fs_list(directory, &names, &count, NULL), LS_OK);
+    cr_assert_eq(count, 4);
+    cr_assert_str_eq(names[1], "step-3");
+    cr_assert_str_eq(names[2], "step-5");
+    cr_assert_str_eq(names[3], "step-99");
+    ls_free(names);
+    expect_newest(5, false);
 }
 
 /* A step that is saved again after its checkpoint was damaged replaces it; a later damaged one does not cost a place. */

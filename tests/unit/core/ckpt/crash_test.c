@@ -126,6 +126,45 @@ Test(crash, death_at_every_call_of_a_second_save)
     die_everywhere(2, 2);
 }
 
+/* Starts over in a child that dies at its n-th call; gives the child's exit status: 9 where it died. */
+static int start_over_and_die(int nth)
+{
+    pid_t child = fork();
+    int status = 0;
+
+    if (child == 0) {
+        calls_left = nth;
+        _exit(ls_ckpt_remove_all(directory, NULL) == LS_OK ? 0 : 1);
+    }
+    cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Death at any call of the removal of all leaves whole checkpoints or none, never one that stops the next start. */
+Test(crash, death_at_every_call_of_starting_over)
+{
+    int nth = 1;
+
+    for (int status = 9; status == 9; nth++) {
+        bool right, fell_back;
+        struct ls_ckpt *ckpt = NULL;
+        struct ls_error err = LS_ERROR_INIT;
+        enum ls_status opened;
+
+        restart(1, 2);
+        cr_assert_eq(lst_ckpt_save(directory, 3, 3, 3, NULL), LS_OK);
+        status = start_over_and_die(nth);
+        cr_assert(status == 0 || status == 9, "it failed by itself at call %d", nth);
+        opened = ls_ckpt_open(directory, &ckpt, NULL, &err);
+        cr_assert(opened == LS_ENOENT || (status == 9 && opened == LS_OK), "call %d: %s", nth, err.message);
+        ls_ckpt_close(ckpt);
+        cr_assert_eq(lst_ckpt_save(directory, 4, 2, 2, NULL), LS_OK, "call %d", nth);
+        cr_assert_eq(lst_ckpt_newest(directory, &right, &fell_back), 4);
+        cr_assert(right && !fell_back, "call %d", nth);
+    }
+    cr_assert_gt(nth, 10, "the calls of a removal were not seen");
+}
+
 /* A disk that is full after any number of bytes fails the save with a sentence and leaves the older ones loadable. */
 Test(crash, full_disk_after_any_byte)
 {
