@@ -7,16 +7,21 @@
 
 #include <stdio.h>
 
+#define MAX_JOIN_TIMEOUT_S 10000000 /* a third of a year */
+
 static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
 {
     struct ls_job_options o = {.max_steps = 0};
     const char *listen = NULL, *secret_file = NULL, *path;
+    int64_t join_timeout_s = 600;
     bool json = false, quiet = false, fresh = false, overwrite = false;
     const struct ls_option options[] = {
         LS_JOB_OPTION_ROWS(o),
         {"listen", "HOST:PORT", "where to listen (127.0.0.1 and any port)", LS_OPTION_ADDRESS, &listen},
         {"secret-file", "FILE", "64 hexadecimal digits, mode 0600 (else LOCKSTEP_SECRET)", LS_OPTION_TEXT,
          &secret_file},
+        {"join-timeout", "SECONDS", "give up where not all workers have joined by then (600)", LS_OPTION_COUNT,
+         &join_timeout_s},
         {"fresh", NULL, "begin anew instead of resuming", LS_OPTION_FLAG, &fresh},
         {"overwrite", NULL, "with --fresh: remove the checkpoints of an earlier run", LS_OPTION_FLAG, &overwrite},
         {"json", NULL, "end with one line of JSON on standard output", LS_OPTION_FLAG, &json},
@@ -29,6 +34,9 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     char *summary = NULL;
     enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
 
+    if (status == LS_OK && (join_timeout_s == 0 || join_timeout_s > MAX_JOIN_TIMEOUT_S))
+        status = ls_error_set(err, LS_EUSAGE, "--join-timeout needs a whole number of seconds from 1 to %d",
+                              MAX_JOIN_TIMEOUT_S);
     if (status != LS_OK)
         return status;
     status = ls_job_options_load(&o, path, &job, err);
@@ -41,6 +49,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
                                           .fresh = fresh,
                                           .overwrite = overwrite,
                                           .words = &words,
+                                          .join_deadline_ms = join_timeout_s * 1000,
                                           .max_steps = o.max_steps};
 
         status = ls_secret_read(secret_file, hosting.secret, err);
@@ -67,6 +76,6 @@ const struct ls_command ls_cmd_coordinator = {
     .arguments = "JOB [options]",
     .summary = "Host a job for workers that others start",
     .about =
-        "Waits until run.workers workers have joined, then leads the job to its end. Workers prove that they know\n"
+        "Waits until run.workers workers have joined (--join-timeout), then leads the job to its end. Workers prove that they know\n"
         "the job's secret: make one with `openssl rand -hex 32 > secret; chmod 600 secret`.",
     .run = run};

@@ -133,6 +133,8 @@ static enum ls_status open_server(const struct ls_host_options *options, struct 
         return status;
     if (options->listen != NULL)
         server.listen = options->listen;
+    if (options->join_deadline_ms > 0)
+        server.join_deadline_ms = options->join_deadline_ms;
     memcpy(server.secret, options->secret, sizeof server.secret);
     server.workers = options->job->workers;
     server.transport = options->job->transport;

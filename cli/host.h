@@ -21,6 +21,7 @@ struct ls_host_options {
     /* Words of this command that a worker without a job file is told; NULL: it is told nothing. Borrowed. */
     const struct ls_job_words *words;
     int64_t max_steps;
+    int64_t join_deadline_ms; /* 0: the server's own, for workers that this machine starts */
 };
 
 struct ls_host {

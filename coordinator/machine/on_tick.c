@@ -28,7 +28,7 @@ static void look_at_joining(struct ls_machine *machine, int64_t now_ms)
     if (machine->state != LS_JOINING || now_ms - machine->joining_since < machine->options.join_deadline_ms)
         return;
     lsi_describe_missing(machine, missing, sizeof missing);
-    (void)snprintf(sentence, sizeof sentence, "%s of %d did not join within %.3g s", missing, machine->options.workers,
+    (void)snprintf(sentence, sizeof sentence, "%s of %d did not join within %.10g s", missing, machine->options.workers,
                    (double)machine->options.join_deadline_ms / 1000);
     lsi_fail(machine, LS_ETIMEOUT, sentence);
 }

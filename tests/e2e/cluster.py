@@ -102,6 +102,16 @@ def nobody_comes(folder, job, expected):
 
 
 @with_job
+def join_timeout(folder, job, expected):
+    """A coordinator gives up on those who do not come when it was told to, and says who is missing."""
+    for words, status, said in ((("1",), 6, "within 1 s"), (("0",), 2, "--join-timeout"), (("soon",), 2, "whole number")):
+        with Cluster(job, os.path.join(folder, "out"), "--workers", "2") as cluster:
+            head = cluster.coordinator("--join-timeout", *words)
+            out, err = head.communicate(timeout=20)
+            ls.says((head.returncode, out, err), status, said)
+
+
+@with_job
 def worker_waits_and_is_told(folder, job, expected):
     """Ctrl-C and SIGTERM end a worker that waits for its coordinator, and one that waits for the others, at once."""
     with Cluster(job, os.path.join(folder, "out"), "--workers", "2") as cluster:
@@ -216,7 +226,7 @@ def strangers(folder, job, expected):
                 connection.close()
 
 
-CASES = [workers_come_after, workers_come_before, nobody_comes, worker_waits_and_is_told, a_worker_too_many,
+CASES = [workers_come_after, workers_come_before, nobody_comes, join_timeout, worker_waits_and_is_told, a_worker_too_many,
          mixed_workers, pretended_hosts, secret_in_a_file, strangers]
 
 if __name__ == "__main__":
