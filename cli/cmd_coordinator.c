@@ -64,7 +64,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     }
     ls_host_close(&host);
     ls_job_words_free(&words);
-    view = (struct ls_summary_view){.json = json, .path = path, .set = &o.set};
+    view = (struct ls_summary_view){.json = json, .path = path, .set = &o.set, .data = ls_summary_data(job)};
     ls_summary_print(summary, &view, status, err);
     ls_free(summary);
     ls_job_destroy(job);

@@ -60,7 +60,7 @@ static enum ls_status evaluate(const struct ls_job *job, const char *directory, 
     struct ls_ckpt *ckpt = NULL;
     struct ls_group *group = NULL;
     struct ls_replica *replica = NULL;
-    struct ls_replica_hooks hooks = {.state = NULL};
+    struct ls_replica_hooks hooks = {.only_evaluates = true};
     struct ls_sums sums;
     enum ls_status status = ls_checkpoint_of_job(job, directory, &ckpt, err);
 

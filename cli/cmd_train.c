@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct train_options {
@@ -77,7 +78,7 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
                                  struct ls_error *err)
 {
     struct ls_host_options options = {.job = job, .quiet = o->quiet, .fresh = o->fresh, .overwrite = o->overwrite};
-    struct ls_summary_view view = {.json = o->json, .path = path, .set = &o->job.set};
+    struct ls_summary_view view = {.json = o->json, .path = path, .set = &o->job.set, .data = ls_summary_data(job)};
     struct ls_host host;
     char *summary = NULL;
     enum ls_status status = ls_random_bytes(options.secret, sizeof options.secret);
@@ -101,9 +102,12 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
 static enum ls_status check_place(const char *option, const char *path, struct ls_error *err)
 {
     char *directory = path != NULL ? ls_path_directory(path) : NULL;
+    struct stat at;
     enum ls_status status = LS_OK;
 
-    if (directory != NULL && access(directory, W_OK | X_OK) != 0)
+    if (path != NULL && stat(path, &at) == 0 && S_ISDIR(at.st_mode))
+        status = ls_error_set(err, LS_EIO, "%s %s: this is a directory; a file is to be written", option, path);
+    else if (directory != NULL && access(directory, W_OK | X_OK) != 0)
         status = ls_error_set(err, LS_EIO, "%s %s: nothing can be written in %s", option, path, directory);
     ls_free(directory);
     return status;
@@ -134,13 +138,14 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     if (status == LS_OK)
         status = ls_job_options_load(&o.job, path, &job, err);
     if (status == LS_OK) {
-        struct ls_mpi_run mpi = {.job = job,
-                                 .view = {.json = o.json, .path = path, .set = &o.job.set},
-                                 .save_weights = o.save_weights,
-                                 .trace = o.trace,
-                                 .quiet = o.quiet,
-                                 .fresh = o.fresh,
-                                 .overwrite = o.overwrite};
+        struct ls_mpi_run mpi = {
+            .job = job,
+            .view = {.json = o.json, .path = path, .set = &o.job.set, .data = ls_summary_data(job)},
+            .save_weights = o.save_weights,
+            .trace = o.trace,
+            .quiet = o.quiet,
+            .fresh = o.fresh,
+            .overwrite = o.overwrite};
 
         status = ls_under_mpi() ? ls_mpi_train(&mpi, err) : train_here(job, &o, path, err);
     }

@@ -48,7 +48,10 @@ struct ls_summary_view {
     bool json;
     const char *path;          /* of the job file */
     const struct ls_list *set; /* its overrides; may be NULL */
+    const char *data;          /* what to evaluate on, NULL: the validation set */
 };
+/* Of a job, for ls_summary_view.data. NULL: it has a validation set. */
+const char *ls_summary_data(const struct ls_job *job);
 /* summary: NULL where there is none. status, err: how the job ended. */
 void ls_summary_print(const char *summary, const struct ls_summary_view *view, enum ls_status status,
                       const struct ls_error *err);

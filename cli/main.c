@@ -46,8 +46,14 @@ static enum ls_status dispatch(int argc, char **argv, struct ls_error *err)
     return unknown(argv[1], err);
 }
 
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
 int main(int argc, char **argv)
 {
+    static char help[] = "--help";
     struct ls_error err = LS_ERROR_INIT;
     enum ls_status status;
 
@@ -55,9 +61,15 @@ int main(int argc, char **argv)
     (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails like one on a full disk, with a sentence */
     if (argc > 0)
         ls_outcome_begin(argv[0]);
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || (argc == 2 && asks_for_help(argv[1]))) {
         print_help();
         return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;
+    }
+    if (asks_for_help(argv[1])) {
+        /* "help train" is "train --help". */
+        argv[1] = argv[2];
+        argv[2] = help;
+        argc = 3;
     }
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = argv[1] + 2;

@@ -61,11 +61,18 @@ static void print_next(const struct ls_summary_view *view, const char *checkpoin
         printf(" --set");
         print_word(view->set->items[i]);
     }
+    if (view->data != NULL)
+        printf(" --data %s", view->data);
     printf("\n  or:");
     print_word(ls_outcome_program());
     printf(" inspect");
     print_word(checkpoint);
     putchar('\n');
+}
+
+const char *ls_summary_data(const struct ls_job *job)
+{
+    return job != NULL && job->validation.format == NULL ? "train" : NULL;
 }
 
 void ls_summary_print(const char *summary, const struct ls_summary_view *view, enum ls_status status,

@@ -12,14 +12,31 @@
 
 #define MAX_DEPTH 512
 
+/* The parser quotes the file, which may hold anything: control characters become \x1b. */
+static void escape_controls(const char *text, char *out, size_t size)
+{
+    size_t length = 0;
+
+    out[0] = '\0';
+    for (; *text != '\0' && length + 5 <= size; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        length += (size_t)snprintf(out + length, size - length, byte < 0x20 || byte == 0x7f ? "\\x%02x" : "%c", byte);
+    }
+}
+
 enum ls_status ls_json_parse(const char *text, size_t length, const char *name, json_t **value, struct ls_error *err)
 {
     json_error_t error;
     json_t *parsed = json_loadb(text != NULL ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 
-    if (parsed == NULL)
+    if (parsed == NULL) {
+        char shown[4 * JSON_ERROR_TEXT_LENGTH + 1];
+
+        escape_controls(error.text, shown, sizeof shown);
         return ls_error_set(err, LS_EINVAL, "%s, line %d, column %d: it is not valid JSON: %s", name, error.line,
-                            error.column, error.text);
+                            error.column, shown);
+    }
     *value = parsed;
     return LS_OK;
 }

@@ -92,7 +92,8 @@ static void compare(struct comparison *in, json_t *stored, json_t *now, int dept
             compare_member(in, json_object_iter_key(at), json_object_iter_value(at), NULL, depth + 1);
 }
 
-enum ls_status ls_job_compare(const char *stored_json, const char *job_json, char **changed, struct ls_error *err)
+enum ls_status ls_job_compare(const char *stored_json, const char *job_json, const char *advice, char **changed,
+                              struct ls_error *err)
 {
     struct comparison in = {.path = ""};
     json_t *stored = NULL, *now = NULL;
@@ -105,9 +106,8 @@ enum ls_status ls_job_compare(const char *stored_json, const char *job_json, cha
     compare(&in, stored, now, 0);
     if (in.refused[0] != '\0')
         status = ls_error_set(err, LS_EINVAL,
-                              "%s was %s in the checkpoint and is %s in the job, which would give another result; put "
-                              "it back, choose another checkpoint directory, or start over with --fresh",
-                              in.refused, in.stored, in.now);
+                              "%s was %s in the checkpoint and is %s in the job, which would give another result; %s",
+                              in.refused, in.stored, in.now, advice);
     else if (in.changed.length > 0 && ls_buf_append(&in.changed, "", 1) != LS_OK)
         status = ls_error_set(err, LS_ENOMEM, "not enough memory to compare jobs");
     if (status == LS_OK) {

@@ -97,7 +97,8 @@ enum ls_status ls_job_canonical_json(const struct ls_job *job, char **json, stru
 enum ls_status ls_job_fingerprint(const struct ls_job *job, char hex[65], struct ls_error *err);
 /* Compares a checkpoint's canonical JSON with this job's. LS_OK where a resume may go on (equal, or only epochs,
  * learning rate or metrics differ: *changed then names them, ls_free, NULL when none); LS_EINVAL names the first
- * difference that forbids it. */
-enum ls_status ls_job_compare(const char *stored_json, const char *job_json, char **changed, struct ls_error *err);
+ * difference that forbids it, and ends with advice. */
+enum ls_status ls_job_compare(const char *stored_json, const char *job_json, const char *advice, char **changed,
+                              struct ls_error *err);
 
 #endif

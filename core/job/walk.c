@@ -82,7 +82,7 @@ void lsi_job_check_keys(const struct lsi_section *section, const char *const *na
 {
     for (void *at = json_object_iter(section->object); at != NULL; at = json_object_iter_next(section->object, at)) {
         const char *key = json_object_iter_key(at);
-        const char *near;
+        const char *near, *name = json_string_value(json_object_get(section->object, "name"));
         bool known = false;
 
         for (size_t i = 0; i < count && !known; i++)
@@ -93,6 +93,8 @@ void lsi_job_check_keys(const struct lsi_section *section, const char *const *na
         if (near != NULL)
             lsi_job_fail(section, key, "is not a key of a job; did you mean %s%s%s?", section->path,
                          section->path[0] != '\0' ? "." : "", near);
+        else if (name != NULL && section->path[0] != '\0')
+            lsi_job_fail(section, key, "is not an option of %s", name);
         else
             lsi_job_fail(section, key, "is not a key of a job");
         return;

@@ -75,6 +75,11 @@ def command_line(folder):
     fails(folder, ["worker", job], USAGE, "--coordinator")
     fails(folder, ["predict", job], USAGE, "--output")
     fails(folder, ["evaluate", job, "--data", "tset"], USAGE, "tset")
+    fails(folder, ["train", job, "--save-weights", "/"], FILES, "--save-weights", "directory")
+    for word in ("help", "-h", "--help"):
+        if ls.run([ls.BINARY, word, "train"])[1] != ls.run([ls.BINARY, "train", "--help"])[1]:
+            raise ls.Failed(f"lockstep {word} train does not show the help of train")
+    fails(folder, ["help", "trian"], USAGE, "trian", "lockstep train")
     fails(folder, ["bench", "train", "--model", "rnn"], USAGE, "rnn", "mlp")
 
 
@@ -84,6 +89,7 @@ def settings_of_a_job(folder):
         train_fails(folder, INVALID, *texts, words=["--set", setting])
     rejected("optimizer.learning_rat=0.1", "optimizer.learning_rat", "learning_rate")
     rejected("epoch=3", "epoch", "epochs")
+    rejected("optimizer.momentum=0.9", "optimizer.momentum", "is not an option of adam")
     rejected("run.wrokers=3", "run.wrokers", "workers")
     rejected("zebra=3", "zebra")
     rejected("batch.size=big", "batch.size", "big")
@@ -375,6 +381,9 @@ def checkpoint_of_another_job(folder):
     train_fails(folder, INVALID, "seed", out, words=["--set", "seed=8"])
     train_fails(folder, INVALID, "batch.size", out, words=["--set", "batch.size=16"])
     train_fails(folder, INVALID, "optimizer.name", out, words=["--set", "optimizer.name=sgd"])
+    sentence = fails(folder, ["evaluate", job, "--set", "batch.size=16"], INVALID, "batch.size", "cannot evaluate")
+    if "resume" in sentence or "--fresh" in sentence:
+        raise ls.Failed(sentence)
     train_fails(folder, BUSY, out, "--overwrite", words=["--fresh"])
     model = read(folder, "model.json")
     edit(folder, "model.json", '"units": 16', '"units": 17')

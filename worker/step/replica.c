@@ -173,12 +173,19 @@ static enum ls_status restore(struct ls_replica *r, const struct ls_ckpt *ckpt, 
         return ls_state_initialize(r->state, r->trainer->job->seed, r->trainer->job->initial_weights, err);
     status = ls_progress_read(ls_ckpt_meta_json(ckpt), &r->progress, &job_json, err);
     if (status == LS_OK)
-        status = ls_job_compare(job_json, r->trainer->job_json, &changed, err);
+        status = ls_job_compare(job_json, r->trainer->job_json,
+                                r->hooks.only_evaluates ? "put it back"
+                                                        : "put it back, choose another checkpoint directory, or start "
+                                                          "over with --fresh",
+                                &changed, err);
     if (status == LS_OK)
         status = ls_state_load(r->state, ckpt, err);
     ls_free(changed);
     ls_free(job_json);
-    return status == LS_OK ? status : ls_error_wrap(err, "cannot resume from %s", ls_ckpt_path(ckpt));
+    if (status == LS_OK)
+        return status;
+    return ls_error_wrap(err, r->hooks.only_evaluates ? "cannot evaluate %s" : "cannot resume from %s",
+                         ls_ckpt_path(ckpt));
 }
 
 enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group *group, const struct ls_ckpt *ckpt,

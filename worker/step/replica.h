@@ -37,6 +37,7 @@ struct ls_progress {
 struct ls_replica_hooks {
     pid_t started_pid;      /* process whose start counts as the command's, 0: this one */
     struct ls_trace *trace; /* where this replica writes what it does; borrowed */
+    bool only_evaluates;    /* nothing is resumed: for what is said of a checkpoint that does not fit */
     void *state;
     void (*phase)(void *state, uint64_t step, enum ls_phase phase);
     void (*report)(void *state, const struct ls_step_report *report);

@@ -75,6 +75,18 @@ Test(summary, next)
                   NULL, "%s", shown);
 }
 
+/* Where the job has no validation set, the data that evaluate would look for is named. */
+Test(summary, next_without_validation)
+{
+    struct ls_summary_view view = {.path = "b.yaml", .data = "train"};
+
+    ls_outcome_begin("lockstep");
+    show("{\"steps\":3,\"workers\":1,\"finished\":true,\"device\":\"cpu\",\"transport\":\"self\",\"first_step_s\":0.1,"
+         "\"checkpoint\":\"out\"}",
+         &view, LS_OK, NULL);
+    cr_expect_neq(strstr(shown, "\nNext: lockstep evaluate b.yaml --data train\n"), NULL, "%s", shown);
+}
+
 /* A failure without a summary is an object of its own. */
 Test(summary, failure)
 {

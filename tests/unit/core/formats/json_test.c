@@ -108,6 +108,19 @@ Test(json, refusals)
     cr_assert_eq(ls_json_parse(deep, sizeof deep, "m.json", &value, &err), LS_EINVAL);
 }
 
+/* What the parser quotes of a file cannot speak to the terminal. */
+Test(json, control_characters_are_escaped)
+{
+    const char *text = "{\"a\": \x1b[31mred\x7f";
+    struct ls_error err = LS_ERROR_INIT;
+    json_t *value;
+
+    cr_assert_eq(ls_json_parse(text, strlen(text), "m.json", &value, &err), LS_EINVAL);
+    cr_assert_null(strchr(err.message, '\x1b'), "%s", err.message);
+    cr_assert_null(strchr(err.message, '\n'), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "\\x1b"), "%s", err.message);
+}
+
 /* The compact form keeps integers that a double cannot hold. */
 Test(json, compact_keeps_integers)
 {

@@ -154,10 +154,10 @@ Test(job, mistakes)
         {"compression=topk", "did you mean top_k?"},
         {"compression=[1]", "compression must be a section"},
         {"compression={ratio: 0.5}", "compression.name is missing"},
-        {"compression={name: top_k, rank: 2}", "compression.rank is not a key"},
-        {"compression={name: power_sgd, ratio: 0.5}", "compression.ratio is not a key"},
-        {"compression={name: bf16, rank: 2}", "compression.rank is not a key"},
-        {"compression={name: none, rank: 2}", "compression.rank is not a key"},
+        {"compression={name: top_k, rank: 2}", "compression.rank is not an option of top_k"},
+        {"compression={name: power_sgd, ratio: 0.5}", "compression.ratio is not an option of power_sgd"},
+        {"compression={name: bf16, rank: 2}", "compression.rank is not an option of bf16"},
+        {"compression={name: none, rank: 2}", "compression.rank is not an option of none"},
         {"compression={name: top_k, ratio: 0}", "compression.ratio must be greater than 0"},
         {"compression={name: power_sgd, rank: 0}", "compression.rank must be from 1"},
         {"compression={name: power_sgd, start_step: -1}", "compression.start_step must be from 0"},
@@ -170,13 +170,13 @@ Test(job, mistakes)
         {"batch.shards=6", "batch.shards must be a power of two"},
         {"loss=sparse_categorical_crossentopy", "did you mean sparse_categorical_crossentropy?"},
         {"loss={from_logits: true}", "loss.name is missing"},
-        {"loss={name: mse, from_logits: true}", "loss.from_logits is not a key"},
+        {"loss={name: mse, from_logits: true}", "loss.from_logits is not an option of mse"},
         {"loss.from_logits=yes", "loss.from_logits must be true or false, not \"yes\""},
         {"metrics=[acuracy]", "did you mean accuracy?"},
         {"metrics=[accuracy, accuracy]", "metrics has accuracy twice"},
         {"metrics=[[accuracy]]", "metrics must be a text"},
         {"metrics=[~]", "metrics has an empty entry"},
-        {"optimizer.momentum=0.5", "optimizer.momentum is not a key"},
+        {"optimizer.momentum=0.5", "optimizer.momentum is not an option of adam"},
         {"optimizer.learning_rate=0", "optimizer.learning_rate must be greater than 0"},
         {"optimizer.beta_1=1", "optimizer.beta_1 must be"},
         {"optimizer.beta_1=0.99999999", "optimizer.beta_1 must be at least 0 and at most 0.99999994"},
@@ -349,20 +349,20 @@ Test(job, compare)
     char *epochs = canonical("epochs=9"), *rate = canonical("optimizer.learning_rate=0.5");
     char *metrics = canonical("metrics=[]"), *size = canonical("batch.size=32"), *sgd = canonical("optimizer=sgd");
 
-    cr_assert_eq(ls_job_compare(base, base, &changed, &err), LS_OK);
+    cr_assert_eq(ls_job_compare(base, base, "put it back", &changed, &err), LS_OK);
     cr_assert_null(changed);
-    cr_assert_eq(ls_job_compare(base, epochs, &changed, &err), LS_OK);
+    cr_assert_eq(ls_job_compare(base, epochs, "put it back", &changed, &err), LS_OK);
     cr_assert_str_eq(changed, "epochs (was 1, is 9)");
     ls_free(changed);
-    cr_assert_eq(ls_job_compare(base, rate, &changed, &err), LS_OK);
+    cr_assert_eq(ls_job_compare(base, rate, "put it back", &changed, &err), LS_OK);
     cr_assert_str_eq(changed, "optimizer.learning_rate (was 0.001, is 0.5)");
     ls_free(changed);
-    cr_assert_eq(ls_job_compare(base, metrics, &changed, &err), LS_OK);
+    cr_assert_eq(ls_job_compare(base, metrics, "put it back", &changed, &err), LS_OK);
     ls_free(changed);
-    cr_assert_eq(ls_job_compare(base, size, &changed, &err), LS_EINVAL);
+    cr_assert_eq(ls_job_compare(base, size, "put it back", &changed, &err), LS_EINVAL);
     cr_assert(strstr(err.message, "batch.size was 64 in the checkpoint and is 32") != NULL, "%s", err.message);
-    cr_assert_eq(ls_job_compare(base, sgd, &changed, &err), LS_EINVAL);
-    cr_assert_eq(ls_job_compare("{", base, &changed, &err), LS_EINVAL);
+    cr_assert_eq(ls_job_compare(base, sgd, "put it back", &changed, &err), LS_EINVAL);
+    cr_assert_eq(ls_job_compare("{", base, "put it back", &changed, &err), LS_EINVAL);
     ls_free(base);
     ls_free(epochs);
     ls_free(rate);
