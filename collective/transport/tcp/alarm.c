@@ -54,21 +54,37 @@ static void note_death(struct tcp *tcp, int rank, int error)
     note(tcp, rank, LS_EPEER, rank, reason);
 }
 
+enum ls_status lsi_tcp_hear(int fd, struct tcp_heard *heard, struct tcp_message *message, int *error)
+{
+    ssize_t n = recv(fd, (uint8_t *)&heard->message + heard->bytes, sizeof heard->message - heard->bytes, MSG_DONTWAIT);
+
+    *error = n < 0 ? errno : 0;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return LS_EAGAIN;
+    if (n <= 0)
+        return LS_EPEER;
+    heard->bytes += (size_t)n;
+    if (heard->bytes < sizeof heard->message)
+        return LS_EAGAIN;
+    heard->bytes = 0;
+    *message = heard->message;
+    return message->magic == TCP_MESSAGE_MAGIC ? LS_OK : LS_EPEER;
+}
+
 void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
 {
     struct tcp_peer *peer = &tcp->peers[rank];
     struct tcp_message message;
-    ssize_t n;
+    enum ls_status status;
+    int error;
 
     if (peer->left || peer->ended)
         return;
-    n = recv(peer->alarm, &message, sizeof message, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    status = lsi_tcp_hear(peer->alarm, &peer->heard, &message, &error);
+    if (status == LS_EPEER)
+        note_death(tcp, rank, error);
+    if (status != LS_OK)
         return;
-    if (n != (ssize_t)sizeof message || message.magic != TCP_MESSAGE_MAGIC) {
-        note_death(tcp, rank, n < 0 ? errno : 0);
-        return;
-    }
     if (message.word == TCP_BYE || message.word == TCP_WAITS) {
         peer->left = message.word == TCP_BYE;
         peer->waits_for = message.word == TCP_WAITS ? message.culprit : -1;

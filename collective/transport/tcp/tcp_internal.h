@@ -7,6 +7,7 @@
 #define LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
 
 #include "collective/algo/message.h"
+#include "collective/transport/tcp/words.h"
 #include "collective/liveness.h"
 
 #define TCP_BUFFER_BYTES (64 * 1024)
@@ -52,21 +53,8 @@ struct tcp_peer {
     int waits_for; /* rank, as it told; -1: nobody */
     bool told_alive;
     struct tcp_page *_Atomic page; /* alive.c: of another process of this host, and the own one */
+    struct tcp_heard heard;        /* over the alarm */
 };
-
-/* TCP_WAITS: the sender has waited long for the culprit (-1: not any more). TCP_ALIVE: where its page is. TCP_DIED: its
- * keeper noticed the culprit's death. */
-enum tcp_word { TCP_BYE = 1, TCP_ABORT = 2, TCP_WAITS = 3, TCP_ALIVE = 4, TCP_DIED = 5 };
-
-/* What goes over an alarm connection. */
-struct tcp_message {
-    uint32_t magic;
-    uint32_t word;
-    int32_t status;
-    int32_t culprit;
-    char reason[400];
-};
-#define TCP_MESSAGE_MAGIC UINT32_C(0x6c73616c)
 
 struct tcp {
     struct ls_group *group;
