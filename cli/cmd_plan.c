@@ -149,7 +149,7 @@ static const char *transport_text(const char *transport)
     static const struct {
         const char *name, *text;
     } all[] = {
-        {"auto", "shm on the coordinator's host, hybrid where other hosts have several replicas, else tcp"},
+        {"auto", "shm on the coordinator's host, hybrid where a host of several has several replicas, else tcp"},
         {"shm", "shared memory of one host"},
         {"tcp", "tcp between all replicas"},
         {"hybrid", "shared memory inside each host, tcp between hosts"},
