@@ -57,6 +57,11 @@ static void on_log(void *state, const char *sentence)
     ls_progress_say(&((struct ls_host *)state)->view, sentence);
 }
 
+static void on_warning(void *state, const char *sentence)
+{
+    ls_progress_warn(&((struct ls_host *)state)->view, sentence);
+}
+
 /* --fresh: *old says whether an earlier run's checkpoints must be removed, which has to be said with --overwrite. */
 static enum ls_status find_old(const struct ls_host_options *options, bool *old, struct ls_error *err)
 {
@@ -142,6 +147,7 @@ static enum ls_status open_server(const struct ls_host_options *options, struct 
     server.on_ready = on_ready;
     server.on_report = on_report;
     server.on_log = on_log;
+    server.on_warning = on_warning;
     server.state = host;
     server.known_answers = ls_known_answers_digest(options->job->fast);
     if (options->words != NULL)

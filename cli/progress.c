@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,13 +42,19 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *line, const c
         line->length += (size_t)length < room ? (size_t)length : room - 1;
 }
 
+/* Without the sign, which means nothing. */
+static double shown_number(double number)
+{
+    return isnan(number) ? (double)NAN : number;
+}
+
 static void add_numbers(struct line *line, const struct ls_progress_view *view, const struct ls_step_report *report)
 {
     const char *prefix = report->validation ? "val_" : "";
 
-    add(line, "%sloss %.4f", prefix, report->loss);
+    add(line, "%sloss %.4f", prefix, shown_number(report->loss));
     for (int m = 0; m < report->metric_count && m < view->metric_count; m++)
-        add(line, "  %s%s %.4f", prefix, view->metric_names[m], report->metrics[m]);
+        add(line, "  %s%s %.4f", prefix, view->metric_names[m], shown_number(report->metrics[m]));
 }
 
 static void add_time_left(struct line *line, const struct ls_progress_view *view, const struct ls_step_report *report)
@@ -136,8 +143,12 @@ void ls_progress_report(struct ls_progress_view *view, const struct ls_step_repo
 
 void ls_progress_say(struct ls_progress_view *view, const char *sentence)
 {
-    if (view->quiet)
-        return;
+    if (!view->quiet)
+        ls_progress_warn(view, sentence);
+}
+
+void ls_progress_warn(struct ls_progress_view *view, const char *sentence)
+{
     fprintf(stderr, "%s%s\n", view->line_open ? "\n" : "", sentence);
     view->line_open = false;
 }

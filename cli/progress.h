@@ -20,6 +20,8 @@ void ls_progress_begin(struct ls_progress_view *view);
 void ls_progress_report(struct ls_progress_view *view, const struct ls_step_report *report);
 /* A sentence of its own line, above the bar. */
 void ls_progress_say(struct ls_progress_view *view, const char *sentence);
+/* The same, also where the view is quiet: the result is in doubt. */
+void ls_progress_warn(struct ls_progress_view *view, const char *sentence);
 void ls_progress_end(struct ls_progress_view *view);
 
 #endif

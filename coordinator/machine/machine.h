@@ -113,6 +113,7 @@ struct ls_action {
     uint64_t first_step, last_step, epoch, fingerprint;
     struct ls_step_report report;
     const char *text, *summary; /* live until the next step */
+    bool warns;                 /* LS_ACTION_LOG: the result is in doubt */
 };
 
 struct ls_actions {

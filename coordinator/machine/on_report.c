@@ -42,13 +42,20 @@ static void enter(struct ls_machine *machine, const struct ls_step_report *repor
 /* Once, at the step: workers never put the step at which the loss stops being finite into a report with older ones. */
 static void look_at_loss(struct ls_machine *machine, const struct ls_step_report *report, uint64_t first)
 {
+    struct ls_action *action;
+    const char *text;
+
     if (machine->told_not_finite || report->validation || isfinite(report->loss))
         return;
     machine->told_not_finite = true;
-    lsi_log(machine,
-            "the loss is %s from step %llu on; training goes on, a smaller optimizer.learning_rate may avoid it, and "
-            "the data may hold such numbers",
-            isnan(report->loss) ? "not a number" : "infinite", (unsigned long long)first);
+    text = lsi_text(
+        machine,
+        "the loss is %s from step %llu on; training goes on, a smaller optimizer.learning_rate may avoid it, and "
+        "the data may hold such numbers",
+        isnan(report->loss) ? "not a number" : "infinite", (unsigned long long)first);
+    action = lsi_act(machine, LS_ACTION_LOG);
+    action->text = text;
+    action->warns = true;
 }
 
 void lsi_on_report(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms)

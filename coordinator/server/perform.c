@@ -3,6 +3,7 @@
 #include "coordinator/server/server_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 
 #define MEMBER_MESSAGES                                                              \
@@ -109,10 +110,14 @@ static void show(struct ls_server *server, const struct ls_action *action)
 {
     const struct ls_server_options *options = &server->options;
 
-    if (action->kind == LS_ACTION_LOG)
+    if (action->kind == LS_ACTION_LOG && action->warns && options->on_warning != NULL) {
+        ls_log(LS_LOG_INFO, "coordinator", "%s", action->text);
+        options->on_warning(options->state, action->text);
+    } else if (action->kind == LS_ACTION_LOG) {
         lsi_say(server, action->text);
-    else if (action->kind == LS_ACTION_READY && options->on_ready != NULL)
+    } else if (action->kind == LS_ACTION_READY && options->on_ready != NULL) {
         options->on_ready(options->state, options->workers);
+    }
     if (action->kind != LS_ACTION_REPORT)
         return;
     lsi_rendezvous_remove(server); /* a step was committed, so every rank has found the others */

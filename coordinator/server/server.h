@@ -38,6 +38,7 @@ struct ls_server_options {
     void (*on_ready)(void *state, int workers);                          /* everyone joined, training starts */
     void (*on_report)(void *state, const struct ls_step_report *report); /* the newest of rank 0 */
     void (*on_log)(void *state, const char *sentence);                   /* something a person should know */
+    void (*on_warning)(void *state, const char *sentence);               /* ... must know; NULL: on_log */
     void *state;
 };
 #define LS_SERVER_OPTIONS_DEFAULT                                               \

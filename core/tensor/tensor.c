@@ -80,8 +80,7 @@ enum ls_status ls_shape_check(const struct ls_shape *shape, enum ls_dtype dtype,
     }
     for (i = 0; i < shape->rank && !empty; i++) {
         if (__builtin_mul_overflow(bytes, shape->dim[i], &bytes) || bytes > MAX_BYTES)
-            return ls_error_set(err, LS_EINVAL, "shape %s of %s is too large", ls_shape_text(shape, text),
-                                ls_dtype_name(dtype));
+            return ls_error_set(err, LS_EINVAL, "shape %s is too large", ls_shape_text(shape, text));
     }
     return LS_OK;
 }

@@ -238,6 +238,9 @@ def shapes(folder):
     path = ls.write(folder, "x3.npy", ls.npy("<f8", (160, 12), wide))
     train_fails(folder, INVALID, "data.train", path, "float64", "float32",
                 words=["--set", "data.train.features=x3.npy", "--set", "data.validation.features=x3.npy"])
+    ls.write(folder, "x4.npy", ls.npy("<i2", (160, 12), bytes(2 * 1920)))
+    train_fails(folder, INVALID, "data.train", "read as int32", "float32",
+                words=["--set", "data.train.features=x4.npy", "--set", "data.validation.features=x4.npy"])
     train_fails(folder, INVALID, "data.train", "11", "12", words=["--set", "data.train.features=x2.npy"])
     train_fails(folder, INVALID, "data.validation", "11", "12", words=["--set", "data.validation.features=x2.npy"])
     ls.run([ls.BINARY, "train", os.path.join(folder, "job.yaml"), "--quiet"])

@@ -251,6 +251,12 @@ def loss_that_is_not_finite(folder, job, out):
     told = [line for line in err.split("\n") if line.startswith("the loss is ")]
     if len(told) != 1 or " from step " not in told[0] or "not a finite number" not in shown:
         raise ls.Failed(f"{shown} {err}")
+    if "-nan" in err or "loss nan" not in err:
+        raise ls.Failed(err)
+    quiet = ls.run([ls.BINARY, "train", job, "--quiet", "--fresh", "--overwrite", "--set", "data.train.features=nan.npy",
+                    "--set", f"run.checkpoint.directory={out}"])[2].strip().split("\n")
+    if len(quiet) != 1 or not quiet[0].startswith("the loss is not a number from step "):
+        raise ls.Failed(quiet)
     lines = [line for line in err.split("\n") if line.startswith("epoch ") and "step 5/5" in line]
     expected = [f"epoch {epoch}/6" for epoch in range(1, 7) for _ in range(2)]
     if [line.split("  ")[0] for line in lines] != expected or ["val_loss" in line for line in lines] != [False, True] * 6:

@@ -124,7 +124,7 @@ static enum ls_status check_feature_dtype(const struct ls_trainer *trainer, stru
         return LS_OK;
     return ls_error_set(
         err, LS_EINVAL,
-        "data.train: the features%s%s are %s, but a model takes float32 or uint8; store them as float32",
+        "data.train: the features%s%s are read as %s, but a model takes float32 or uint8; store them as float32",
         path != NULL ? " in " : "", path != NULL ? path : "", ls_dtype_name(dtype));
 }
 

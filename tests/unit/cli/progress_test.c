@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,17 @@ Test(progress, plain_lines)
     cr_expect_neq(strstr(shown, "val_loss 0.5000  val_accuracy 0.7500"), NULL, "%s", shown);
     cr_expect_neq(strstr(shown, "\na sentence\n"), NULL, "%s", shown);
     cr_expect_eq(strchr(shown, '\r'), NULL);
+}
+
+/* A NaN has no sign that means anything. */
+Test(progress, not_a_number)
+{
+    struct ls_step_report report = at(5, false);
+
+    report.loss = -(double)NAN;
+    report.metrics[0] = -(double)NAN;
+    show(&report, 1, false, false);
+    cr_expect_neq(strstr(shown, "loss nan  accuracy nan"), NULL, "%s", shown);
 }
 
 /* Quiet is silent. */

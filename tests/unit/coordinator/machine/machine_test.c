@@ -621,6 +621,7 @@ Test(machine, says_once_that_the_loss_is_not_finite)
     cr_assert_not_null(nth(LS_ACTION_LOG, 0));
     cr_expect_not_null(strstr(nth(LS_ACTION_LOG, 0)->text, "the loss is not a number from step 5 on"), "%s",
                        nth(LS_ACTION_LOG, 0)->text);
+    cr_expect(nth(LS_ACTION_LOG, 0)->warns);
     cr_expect_lt(nth(LS_ACTION_LOG, 0), nth(LS_ACTION_REPORT, 0));
     made = (struct ls_step_report){.step = 8, .loss = INFINITY};
     event.reported.first_step = 8;

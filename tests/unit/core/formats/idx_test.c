@@ -134,9 +134,11 @@ Test(idx, absurd_sizes)
 {
     uint8_t huge[40] = {0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     uint8_t large[40] = {0, 0, 8, 1, 0x7f, 0xff, 0xff, 0xff};
+    struct ls_error err = LS_ERROR_INIT;
     struct ls_idx_array array;
 
-    cr_assert_neq(ls_idx_decode(huge, sizeof huge, SIZE_MAX, &array, NULL), LS_OK);
+    cr_assert_neq(ls_idx_decode(huge, sizeof huge, SIZE_MAX, &array, &err), LS_OK);
+    cr_assert(strstr(err.message, "too large") != NULL && strstr(err.message, "float64") == NULL, "%s", err.message);
     expect_error(large, sizeof large, LS_EINVAL, "at most 1000");
 }
 
