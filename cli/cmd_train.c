@@ -163,4 +163,5 @@ const struct ls_command ls_cmd_train = {
         "Starts the coordinator and the workers, shows progress, and resumes from the newest checkpoint where there\n"
         "is one. Ctrl-C or SIGTERM saves and leaves (exit status 130); the same command goes on. A second Ctrl-C\n"
         "leaves at once.",
-    .run = run};
+    .run = run,
+    .ends_in_order = true};

@@ -2,6 +2,7 @@
 /* lockstep worker: one worker process of a job that a coordinator leads. */
 #include "cli/job_options.h"
 #include "cli/launch.h"
+#include "cli/told.h"
 #include "core/base/alloc.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
@@ -17,11 +18,12 @@
 static bool launched; /* by `lockstep train`, which says how the job ended, once for all workers */
 
 /* One that still waits for the coordinator, or for other workers, has nothing to save. */
-static void on_signal(int number)
+static void on_signal(int number, bool again)
 {
     static const char said[] = "lockstep: the worker was stopped before its job began\n";
 
     (void)number;
+    (void)again;
     if (ls_worker_stop())
         return;
     if (!launched)
@@ -108,10 +110,10 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         /* The launcher gets the terminal's Ctrl-C too and tells everyone in order. */
         (void)signal(SIGINT, SIG_IGN);
         status = ls_launch_tie_to_parent((pid_t)a.parent, err);
-    } else {
-        (void)signal(SIGINT, on_signal);
     }
-    (void)signal(SIGTERM, on_signal);
+    ls_told_attach(on_signal);
+    if (launched)
+        ls_told_let_in();
     return status == LS_OK ? work(&a, path, err) : status;
 }
 
@@ -123,4 +125,5 @@ const struct ls_command ls_cmd_worker = {
         "Without JOB the coordinator tells it the job and its overrides; data and checkpoint are then expected at the\n"
         "coordinator's paths. Options of the job given here apply on top, e.g. --threads. With JOB it must be the\n"
         "coordinator's. SIGTERM makes the whole job save and stop in order.",
-    .run = run};
+    .run = run,
+    .ends_in_order = true};

@@ -34,6 +34,7 @@ struct ls_command {
     const char *about;     /* a paragraph for `lockstep NAME --help`; may be NULL */
     /* argv[0] is the subcommand. Prints its results; returns LS_OK or sets err. */
     enum ls_status (*run)(const struct ls_command *command, int argc, char **argv, struct ls_error *err);
+    bool ends_in_order; /* Ctrl-C and SIGTERM are caught from its first moment, see told.h */
 };
 
 /* Parses `argc - 1` words: options of the table (NULL name ends it) and positionals. --help prints the help and gives

@@ -3,6 +3,7 @@
 #include "cli/host.h"
 
 #include "cli/launch.h"
+#include "cli/told.h"
 #include "core/base/alloc.h"
 #include "core/base/str.h"
 #include "core/data/dataset.h"
@@ -17,16 +18,15 @@
 #include <unistd.h>
 
 static struct ls_host *_Atomic signalled_host;
-static _Atomic int signals_seen;
 
 /* The first signal asks for an orderly end; the second ends at once, workers too. */
-static void on_signal(int number)
+static void on_signal(int number, bool again)
 {
     struct ls_host *host = atomic_load(&signalled_host);
 
     if (host == NULL)
         return;
-    if (atomic_fetch_add(&signals_seen, 1) == 0) {
+    if (!again) {
         ls_server_stop(host->server);
         return;
     }
@@ -178,14 +178,15 @@ enum ls_status ls_host_open(const struct ls_host_options *options, struct ls_hos
     }
     if (status == LS_OK)
         status = open_server(options, host, err);
+    if (status == LS_OK && ls_told())
+        status = ls_error_set(err, LS_EINTERRUPTED, "stopped before training began; the same command goes on");
     if (status == LS_OK && old)
         status = remove_old(options->job, err);
     if (status != LS_OK)
         return status;
     ls_progress_begin(&host->view);
     atomic_store(&signalled_host, host);
-    (void)signal(SIGINT, on_signal);
-    (void)signal(SIGTERM, on_signal);
+    ls_told_attach(on_signal);
     return LS_OK;
 }
 
@@ -221,7 +222,7 @@ enum ls_status ls_host_run(struct ls_host *host, char **summary, struct ls_error
         ls_server_set_children(host->server, host->children, host->child_count);
     status = ls_server_run(host->server, summary, err);
     ls_progress_end(&host->view);
-    if (status == LS_OK && atomic_load(&signals_seen) > 0 && !was_finished(*summary))
+    if (status == LS_OK && ls_told() && !was_finished(*summary))
         return ls_error_set(err, LS_EINTERRUPTED, "stopped in order%s; the same command goes on",
                             host->job->checkpoint_directory != NULL ? " and saved" : "");
     return status;

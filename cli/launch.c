@@ -2,6 +2,7 @@
 /* Starting workers and reading the secret they share, see launch.h. */
 #include "cli/launch.h"
 
+#include "cli/told.h"
 #include "core/base/alloc.h"
 #include "core/base/buf.h"
 #include "core/base/fs.h"
@@ -9,6 +10,7 @@
 #include "core/base/str.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -42,6 +44,28 @@ static char **child_environment(const uint8_t secret[32])
     return made;
 }
 
+/* Both signals of told.h are held back until the worker's handlers stand: one to the whole process group finds it there
+ * and does not kill it. */
+static int spawn(pid_t *pid, const char *program, char *const *argv, char *const *environment)
+{
+    posix_spawnattr_t how;
+    sigset_t held, before;
+    int result = posix_spawnattr_init(&how);
+
+    if (result != 0)
+        return result;
+    ls_told_signals(&held);
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &before);
+    (void)sigorset(&held, &held, &before);
+    result = posix_spawnattr_setsigmask(&how, &held);
+    if (result == 0)
+        result = posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK);
+    if (result == 0)
+        result = posix_spawn(pid, program, NULL, &how, argv, environment);
+    (void)posix_spawnattr_destroy(&how);
+    return result;
+}
+
 enum ls_status ls_launch(char *const *arguments, const uint8_t secret[32], pid_t *pid, struct ls_error *err)
 {
     char program[] = "/proc/self/exe", name[] = "lockstep";
@@ -54,7 +78,7 @@ enum ls_status ls_launch(char *const *arguments, const uint8_t secret[32], pid_t
         argv[count + 1] = arguments[count];
         count++;
     }
-    result = posix_spawn(pid, program, NULL, NULL, argv, environment);
+    result = spawn(pid, program, argv, environment);
     ls_free(environment[0]);
     ls_free(environment);
     if (result != 0)

@@ -2,6 +2,7 @@
 /* The one binary: picks the subcommand; the only place that turns an error into an exit status. */
 #include "cli/command.h"
 #include "cli/outcome.h"
+#include "cli/told.h"
 
 #include "core/base/str.h"
 
@@ -41,8 +42,11 @@ static enum ls_status unknown(const char *word, struct ls_error *err)
 static enum ls_status dispatch(int argc, char **argv, struct ls_error *err)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(argv[1], commands[i]->name) == 0)
+        if (strcmp(argv[1], commands[i]->name) == 0) {
+            if (commands[i]->ends_in_order)
+                ls_told_begin();
             return commands[i]->run(commands[i], argc - 1, argv + 1, err);
+        }
     return unknown(argv[1], err);
 }
 

@@ -4,6 +4,7 @@
 
 #include "cli/host.h"
 #include "cli/outcome.h"
+#include "cli/told.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
@@ -11,7 +12,6 @@
 #include "worker/worker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +39,10 @@ bool ls_under_mpi(void)
     return ls_mpi_launch_detected() != NULL;
 }
 
-static void on_signal(int number)
+static void on_signal(int number, bool again)
 {
     (void)number;
+    (void)again;
     ls_worker_stop();
 }
 
@@ -198,10 +199,8 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
         *err = h.err;
         return end(&h, rank, rank != 0, (enum ls_status)boot.status, err);
     }
-    if (rank != 0) {
-        (void)signal(SIGINT, on_signal);
-        (void)signal(SIGTERM, on_signal);
-    }
+    if (rank != 0)
+        ls_told_attach(on_signal);
     if (status == LS_OK)
         status = work(run, &boot, rank, &told, err);
     status = end(&h, rank, told, status, err);

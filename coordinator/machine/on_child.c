@@ -17,6 +17,18 @@ static void describe_end(const struct ls_event *event, char *how, size_t size)
         (void)snprintf(how, size, "ended");
 }
 
+/* It left because it was told to, before it made a step: nothing is lost, and the whole job ends as it would if we had
+ * been told. Workers that have begun stop with the others and say so. */
+static bool told_to_stop(const struct ls_machine *machine, const struct ls_event *event, const struct lsi_worker *known)
+{
+    bool told = event->child.exit_status == ls_status_exit(LS_EINTERRUPTED) || event->child.signal == SIGTERM ||
+                event->child.signal == SIGINT;
+
+    if (known == NULL)
+        return told && machine->state == LS_JOINING;
+    return told && lsi_worker_alive(known) && known->step == 0;
+}
+
 void lsi_on_child(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms)
 {
     char how[128], sentence[LS_WIRE_SENTENCE];
@@ -26,6 +38,12 @@ void lsi_on_child(struct ls_machine *machine, const struct ls_event *event, int6
     for (int i = 0; i < machine->worker_count; i++) {
         if (machine->workers[i].child == event->child.index)
             known = &machine->workers[i];
+    }
+    if (told_to_stop(machine, event, known)) {
+        if (known != NULL)
+            known->life = LSI_GONE;
+        lsi_fail(machine, LS_EINTERRUPTED, "the job was stopped before training began; the same command goes on");
+        return;
     }
     describe_end(event, how, sizeof how);
     if (known != NULL && lsi_worker_alive(known)) {

@@ -212,7 +212,7 @@ def told_by_ctrl_c_at_a_terminal(folder, job):
 
 @with_job
 def second_ctrl_c(folder, job):
-    """A worker that hangs keeps the first one from ending in order; the second leaves within a second."""
+    """A worker that hangs keeps the first one from ending in order; a second one, later, leaves within a second."""
     out = os.path.join(folder, "out")
     process = ls.start(train_words(job, out, "--workers", "2"))
     try:
@@ -220,7 +220,7 @@ def second_ctrl_c(folder, job):
         os.kill(ls.workers_of(out)[0], signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=0.3)
+            process.wait(timeout=0.6)  # from half a second on another signal counts
             raise ls.Failed("the first Ctrl-C did not wait for the workers")
         except ls.subprocess.TimeoutExpired:
             pass

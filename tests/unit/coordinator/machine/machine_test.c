@@ -375,6 +375,32 @@ Test(machine, names_a_killed_worker)
     end();
 }
 
+/* A worker that leaves because it was told to, before its first step, is no death: the job ends as if it had been told
+ * itself. Later, or by another signal, it is one. */
+Test(machine, takes_a_told_worker_for_an_order)
+{
+    start(3);
+    say(LS_EVENT_FINISH, 1, LS_EPEER, "rank 1 is gone");
+    die(1, 130, -1);
+    cr_expect_eq(nth(LS_ACTION_END, 0)->status, LS_EINTERRUPTED);
+    cr_expect_str_eq(nth(LS_ACTION_END, 0)->text,
+                     "the job was stopped before training began; the same command goes on");
+    end();
+    begin(2, "auto");
+    die(0, -1, 15);
+    cr_expect_eq(nth(LS_ACTION_END, 0)->status, LS_EINTERRUPTED);
+    end();
+    begin(2, "auto");
+    die(0, -1, 9);
+    cr_expect_eq(nth(LS_ACTION_END, 0)->status, LS_EPEER);
+    end();
+    start(3);
+    beat(2, 57, LS_PHASE_COMPUTING);
+    die(1, 130, -1);
+    cr_expect_eq(nth(LS_ACTION_END, 0)->status, LS_EPEER);
+    end();
+}
+
 /* A closed connection waits a moment for the exit status, and then speaks for itself. */
 Test(machine, waits_for_the_exit_status)
 {
