@@ -86,6 +86,17 @@ def bad_job(folder, job, out, expected):
         raise ls.Failed("it left a checkpoint directory")
 
 
+@with_job
+def foreign_launcher(folder, job, out, expected):
+    """A launcher that MPI does not speak with makes each process a world of its own; none of them trains."""
+    words = [ls.BINARY, "train", job, "--json", "--quiet"]
+    for extra in ({"PMI_RANK": 0, "PMI_SIZE": 3, "PMI_FD": 9}, {"OMPI_COMM_WORLD_SIZE": 2}):
+        result = ls.run(words, env=ls.environment(**extra), check=False)
+        ls.says(result, 3, "processes were started, but MPI sees 1")
+    if os.path.exists(out):
+        raise ls.Failed("it trained")
+
+
 def available():
     """Whether mpirun is here and the binary finds its plug-in."""
     if shutil.which("mpirun") is None:
@@ -103,7 +114,7 @@ def traced(folder, job, out, expected):
     tracing.check(path, 2)
 
 
-CASES = [same_numbers, traced, bad_job, rank_killed, rank_told]
+CASES = [same_numbers, traced, bad_job, foreign_launcher, rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():

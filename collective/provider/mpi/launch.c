@@ -112,6 +112,28 @@ static enum ls_status load_plugin(const struct ls_mpi_plugin **plugin, struct ls
     return LS_OK;
 }
 
+/* A launcher of another MPI makes every process a world of its own: each would train the whole job. */
+static enum ls_status compare_sizes(int world, struct ls_error *err)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE",
+                                        "SLURM_STEP_NUM_TASKS"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *text = getenv(names[i]);
+        int64_t size;
+
+        if (text == NULL)
+            continue;
+        if (!ls_str_to_i64(text, &size) || size == world)
+            return LS_OK;
+        return ls_error_set(err, LS_EINVAL,
+                            "%s says that %lld processes were started, but MPI sees %d; start with the launcher of the "
+                            "MPI that " PLUGIN_FILE " is built with, or unset it to train without one",
+                            names[i], (long long)size, world);
+    }
+    return LS_OK;
+}
+
 enum ls_status ls_mpi_launch_open(int *rank, int *world, struct ls_error *err)
 {
     const struct ls_mpi_plugin *plugin = NULL;
@@ -133,7 +155,10 @@ enum ls_status ls_mpi_launch_open(int *rank, int *world, struct ls_error *err)
     }
     *rank = launch.rank;
     *world = launch.world;
-    return LS_OK;
+    status = compare_sizes(launch.world, err);
+    if (status != LS_OK && launch.world == 1)
+        ls_mpi_finalize(0);
+    return status;
 }
 
 enum ls_status ls_mpi_bcast_bytes(void *data, size_t bytes, int root, struct ls_error *err)
