@@ -179,6 +179,17 @@ static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status
     return status;
 }
 
+/* The job file's number is for runs without a launcher; one that was typed beside it is an error. */
+static enum ls_status compare_workers(const struct ls_mpi_run *run, int world, struct ls_error *err)
+{
+    int64_t wanted;
+
+    if (run->workers == NULL || !ls_str_to_i64(run->workers, &wanted) || wanted == world)
+        return LS_OK;
+    return ls_error_set(err, LS_EUSAGE, "--workers %s, but the MPI launcher started %d; leave --workers out",
+                        run->workers, world);
+}
+
 enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
 {
     struct boot boot = {.status = LS_OK};
@@ -189,6 +200,11 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
 
     if (status != LS_OK)
         return status;
+    status = compare_workers(run, world, err);
+    if (status != LS_OK) {
+        ls_mpi_finalize(0);
+        return status;
+    }
     run->job->workers = world;
     if (strcmp(run->job->transport, "auto") == 0)
         memcpy(run->job->transport, "mpi", sizeof "mpi");

@@ -32,11 +32,12 @@ static enum ls_status choose_isa(const char *wanted, const struct lsi_isa **isa,
     *isa = lsi_isa_find(name);
     if (*isa == NULL)
         return ls_error_set(err, LS_EINVAL,
-                            "there is no instruction set \"%s\" in this build; LOCKSTEP_ISA takes ref, avx2 or avx512",
-                            name);
+                            "there is no instruction set \"%s\" in this build; %s takes ref, avx2 or avx512", name,
+                            wanted != NULL ? "run.isa" : "LOCKSTEP_ISA");
     if (!(*isa)->present())
         return ls_error_set(err, LS_EUNSUPPORTED,
-                            "this processor does not have the instruction set \"%s\"; leave LOCKSTEP_ISA unset", name);
+                            "this processor does not have the instruction set \"%s\"; leave %s unset", name,
+                            wanted != NULL ? "run.isa" : "LOCKSTEP_ISA");
     return LS_OK;
 }
 

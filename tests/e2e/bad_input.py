@@ -108,6 +108,8 @@ def settings_of_a_job(folder):
     rejected("run.workers=100000", "workers")
     rejected("run.strategy=one_device", "one_device", "multi_worker")
     rejected("run.isa=z80", "z80")
+    if not ls.supports("neon"):
+        rejected("run.isa=neon", "run.isa takes")
     rejected("run.device=tpu9", "tpu9")
     rejected("math=sloppy", "sloppy")
     rejected("data.train.format=csv", "csv", "idx")

@@ -87,6 +87,12 @@ def bad_job(folder, job, out, expected):
 
 
 @with_job
+def other_number_of_workers(folder, job, out, expected):
+    ls.says(ls.run(words(job, 2) + ["--workers", "3"], check=False), 2, "--workers 3", "started 2")
+    ls.same(ls.train(job, out, "--workers", "2", mpi=2), expected)
+
+
+@with_job
 def foreign_launcher(folder, job, out, expected):
     """A launcher that MPI does not speak with makes each process a world of its own; none of them trains."""
     words = [ls.BINARY, "train", job, "--json", "--quiet"]
@@ -114,7 +120,7 @@ def traced(folder, job, out, expected):
     tracing.check(path, 2)
 
 
-CASES = [same_numbers, traced, bad_job, foreign_launcher, rank_killed, rank_told]
+CASES = [same_numbers, traced, bad_job, other_number_of_workers, foreign_launcher, rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():
