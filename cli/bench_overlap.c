@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lockstep bench overlap: trains over TCP, slows the network until communication takes as long as compute, trains again,
- * and reads both traces: how near a step comes to the least that its buckets allow.
+ * lockstep bench overlap: trains over TCP, slows the network until communication takes as long as compute, trains
+ * again, and reads both traces: how near a step comes to the least that its buckets allow.
  */
 #include "cli/bench.h"
 #include "cli/bench_job.h"

@@ -76,7 +76,8 @@ const struct ls_command ls_cmd_coordinator = {
     .arguments = "JOB [options]",
     .summary = "Host a job for workers that others start",
     .about =
-        "Waits until run.workers workers have joined (--join-timeout), then leads the job to its end. Workers prove that they know\n"
+        "Waits until run.workers workers have joined (--join-timeout), then leads the job to its end. Workers prove "
+        "that they know\n"
         "the job's secret: make one with `openssl rand -hex 32 > secret; chmod 600 secret`.",
     .run = run,
     .ends_in_order = true};

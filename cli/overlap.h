@@ -27,8 +27,8 @@ struct ls_overlap {
     double ratio; /* of step to bound, step by step */
 };
 
-/* trace: the events of a run of `ranks` ranks. Steps before `first`, and those that another number of buckets than the last
- * step's has, are left out. LS_EINVAL where nothing is left. */
+/* trace: the events of a run of `ranks` ranks. Steps before `first`, and those that another number of buckets than the
+ * last step's has, are left out. LS_EINVAL where nothing is left. */
 enum ls_status ls_overlap_measure(const struct json_t *trace, int ranks, int64_t first, struct ls_overlap *overlap,
                                   struct ls_error *err);
 

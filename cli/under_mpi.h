@@ -15,8 +15,8 @@ struct ls_mpi_run {
 
 /* Whether a launcher of MPI started this process as one of several. */
 bool ls_under_mpi(void);
-/* A failure that every rank sees alike (a bad job file, a wrong option), before the ranks can talk: the first rank of each
- * machine returns from here to say it, and the first of all also as JSON; the others leave without a word. */
+/* A failure that every rank sees alike (a bad job file, a wrong option), before the ranks can talk: the first rank of
+ * each machine returns from here to say it, and the first of all also as JSON; the others leave without a word. */
 void ls_mpi_let_first_speak(enum ls_status status);
 /* One rank's part. LS_EUNSUPPORTED names the plug-in that is missing. */
 enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err);

@@ -40,8 +40,8 @@ struct ls_group_options {
      * formed cannot be aborted otherwise. */
     const _Atomic bool *abandon;
     struct ls_sim_network *network; /* sim: borrowed until the group ends */
-    /* Rows "TRANSPORT/OPERATION/MEMBERS/BYTES=WAY" with commas between them, which come before the built-in choices, the
-     * same in all members; NULL: LOCKSTEP_COLLECTIVES in the environment. Borrowed during the call. */
+    /* Rows "TRANSPORT/OPERATION/MEMBERS/BYTES=WAY" with commas between them, which come before the built-in choices,
+     * the same in all members; NULL: LOCKSTEP_COLLECTIVES in the environment. Borrowed during the call. */
     const char *collectives;
     /* Sums may be added in any order, with bits that depend on it (`math: fast`): the same in all members. */
     bool any_order;
@@ -54,8 +54,8 @@ struct ls_group_options {
         .listener = -1, .form_deadline_ms = 10000, .wait_deadline_ms = 60000 \
     }
 
-/* provider: "shm", "tcp", "hybrid" (shm inside a host, tcp between hosts), "mpi", "nccl", "sim", "self" (world 1). Blocks
- * until all members are there or the deadline passes:
+/* provider: "shm", "tcp", "hybrid" (shm inside a host, tcp between hosts), "mpi", "nccl", "sim", "self" (world 1).
+ * Blocks until all members are there or the deadline passes:
  * LS_ETIMEOUT names who is missing. Returned; ends with ls_group_destroy. */
 enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
                                struct ls_error *err);
@@ -71,7 +71,8 @@ enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **me
 enum ls_collective_kind {
     LS_ALL_REDUCE_TREE, /* the canonical one: partials of aligned ranges, summed in tree order */
     LS_ALL_REDUCE,      /* one contribution a rank, ranks added as the leaves 0 .. world-1 of a canonical tree */
-    /* The same, or as the canonical one where there is a layout; rank r gets elements [offset[r], offset[r] + counts[r]) */
+    /* The same, or as the canonical one where there is a layout; rank r gets elements [offset[r], offset[r] +
+     * counts[r]) */
     LS_REDUCE_SCATTER,
     LS_ALL_GATHER, /* rank r gives counts[r] elements; all get them one after another */
     LS_BROADCAST,  /* count elements from root */
@@ -120,8 +121,8 @@ enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
 /* Waits. LS_EPEER names the lost member, LS_ETIMEOUT who is waited for, LS_EINTERRUPTED an abort and its reason,
  * LS_EDIVERGED a mismatch of layouts with both sides. Ends the request in every case. */
 enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err);
-/* The same for a thread beside those that compute: it does not spin, so it is woken a little later, unless *hurry is true,
- * which any thread may change. */
+/* The same for a thread beside those that compute: it does not spin, so it is woken a little later, unless *hurry is
+ * true, which any thread may change. */
 enum ls_status ls_request_wait_beside(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err);
 /* start + wait */
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
@@ -154,7 +155,8 @@ enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct
 /* All pending and later operations of this member end with LS_EINTERRUPTED and reason; peers learn of it at once
  * (shm: abort word, tcp: closed connections). */
 void ls_group_abort(struct ls_group *group, const char *reason);
-/* Aborts if it still runs; after it no buffer is touched, and requests that nobody waited for are gone. Accepts NULL. */
+/* Aborts if it still runs; after it no buffer is touched, and requests that nobody waited for are gone. Accepts
+ * NULL. */
 void ls_group_destroy(struct ls_group *group);
 
 #endif

@@ -129,8 +129,8 @@ struct ls_provider_ops {
     uint32_t (*context)(void *state);
     /* Members bring a listener. */
     bool listens;
-    /* Optional pair, for waits that are long: tells peers for whom this member waits (-1: nobody any more), and for whom
-     * a peer waits (-1: not known). So the one that keeps all waiting is named, and not one that waits itself. */
+    /* Optional pair, for waits that are long: tells peers for whom this member waits (-1: nobody any more), and for
+     * whom a peer waits (-1: not known). So the one that keeps all waiting is named, and not one that waits itself. */
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
     /* Optional, for ls_group_drives_beside; absent: no. */

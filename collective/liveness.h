@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In shared memory, zeroed at first. The list node of the kernel's robust futexes; its pointer means something to its own
- * process only. */
+/* In shared memory, zeroed at first. The list node of the kernel's robust futexes; its pointer means something to its
+ * own process only. */
 struct lsi_robust {
     struct lsi_robust *next;
     _Atomic uint32_t word; /* thread id of the owner's keeper */

@@ -8,9 +8,9 @@
 /* out[i] = a[i] op b[i]; out may be a or b. */
 typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t count);
 
-/* NULL where the dtype cannot be reduced (bool, u8; integers: no mean). bf16, f16: each node of the tree is one operation
- * of f32, rounded once. Minimum and maximum give NaN where an operand is one; integers wrap. A mean combines as a sum;
- * lsi_reduce.divisor divides it at the end. */
+/* NULL where the dtype cannot be reduced (bool, u8; integers: no mean). bf16, f16: each node of the tree is one
+ * operation of f32, rounded once. Minimum and maximum give NaN where an operand is one; integers wrap. A mean combines
+ * as a sum; lsi_reduce.divisor divides it at the end. */
 lsi_combine lsi_combine_get(enum ls_dtype dtype, enum ls_reduction reduction);
 
 /* Where a result goes: to `count` places, the first `cached` of them into the caches, the others past them. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A rank that is made slow, for tests of what others say about it: LOCKSTEP_DEBUG_SLOW="RANK:STEP:MILLISECONDS" lets that
- * rank rest once, before it computes that step.
+ * A rank that is made slow, for tests of what others say about it: LOCKSTEP_DEBUG_SLOW="RANK:STEP:MILLISECONDS" lets
+ * that rank rest once, before it computes that step.
  */
 #ifndef LOCKSTEP_WORKER_SLOW_H
 #define LOCKSTEP_WORKER_SLOW_H

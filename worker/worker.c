@@ -267,8 +267,8 @@ static void *runner_main(void *state)
     return NULL;
 }
 
-/* Runs the device through its known answers before it may join. One that cannot be opened gives none; what is wrong with
- * it is told after the join, once for all workers. */
+/* Runs the device through its known answers before it may join. One that cannot be opened gives none; what is wrong
+ * with it is told after the join, once for all workers. */
 static enum ls_status test_device(const struct ls_job *job, uint64_t *digest, struct ls_error *err)
 {
     struct ls_device_options options = {.threads = job->threads, .fast = job->fast, .isa = job->isa};

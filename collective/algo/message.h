@@ -114,8 +114,8 @@ enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err)
 void lsi_message_tell_wait(void *state, int rank);
 int lsi_message_heard_wait(void *state, int peer);
 
-/* For algorithms: own partial number `own` of elements [begin, begin + length): the leaf itself, or its leaves added into
- * room. */
+/* For algorithms: own partial number `own` of elements [begin, begin + length): the leaf itself, or its leaves added
+ * into room. */
 const void *lsi_own_partial(struct lsi_message *m, const struct ls_request *request, int own, int64_t begin,
                             int64_t length, void *room);
 struct lsi_own {

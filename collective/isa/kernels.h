@@ -80,8 +80,8 @@ FLOAT_OPERATIONS(f64, vf64, vi64)
 INTEGER_OPERATIONS(i32, vi32, vu32)
 INTEGER_OPERATIONS(i64, vi64, vu64)
 
-/* Rounded to nearest even in the lower half of each number, NaN kept quiet. Not by the processor's own conversion, which
- * takes subnormal numbers for zero. */
+/* Rounded to nearest even in the lower half of each number, NaN kept quiet. Not by the processor's own conversion,
+ * which takes subnormal numbers for zero. */
 static inline vu32 bf16_round(vf32 r)
 {
     vu32 bits = (vu32)r;
@@ -153,7 +153,8 @@ static inline vf32 f16_widen(vu16 h)
     return (vf32)(moved | ((vu32)(magnitude >= 0x0f800000u) & 0x7f800000u) | ((bits & 0x8000) << 16));
 }
 
-/* Below 2^-14 the addition of 0.5 rounds to units of 2^-24; above, the exponent is moved and the rest rounded to even. */
+/* Below 2^-14 the addition of 0.5 rounds to units of 2^-24; above, the exponent is moved and the rest rounded to
+ * even. */
 static inline vu16 f16_narrow(vf32 r)
 {
     vu32 magnitude = (vu32)r & 0x7fffffffu;

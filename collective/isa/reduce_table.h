@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Defines the table of the instruction set that the including file is compiled for, from the operations of kernels.h. */
+/* Defines the table of the instruction set that the including file is compiled for, from the operations of
+ * kernels.h. */
 #ifndef LOCKSTEP_COLLECTIVE_ISA_REDUCE_TABLE_H
 #define LOCKSTEP_COLLECTIVE_ISA_REDUCE_TABLE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker says that its part is over. "A peer of mine is gone" is a symptom: the peer's own fate, when it becomes known
- * within a short while, is the better sentence. Any other error is the job's.
+ * A worker says that its part is over. "A peer of mine is gone" is a symptom: the peer's own fate, when it becomes
+ * known within a short while, is the better sentence. Any other error is the job's.
  */
 #include "coordinator/machine/machine_internal.h"
 

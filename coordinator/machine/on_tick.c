@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Time passed: every deadline of the machine is looked at here. A tick that comes late means that this process stood
- * still (a stopped or starved host); what workers said meanwhile lies unread, so the lost time is not held against them.
+ * still (a stopped or starved host); what workers said meanwhile lies unread, so the lost time is not held against
+ * them.
  */
 #include "coordinator/machine/machine_internal.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waits that are long: heartbeats tell who waits for whom, and here the chain is followed to the one that itself waits for
- * nobody. It is said once for each stall who keeps whom waiting, in what, for how long, and what it does meanwhile.
+ * Waits that are long: heartbeats tell who waits for whom, and here the chain is followed to the one that itself waits
+ * for nobody. It is said once for each stall who keeps whom waiting, in what, for how long, and what it does meanwhile.
  */
 #include "coordinator/machine/machine_internal.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directory in which shared-memory ranks meet: fresh, 0700, short enough for a Unix address, gone once they have met.
- * A coordinator that is killed cannot remove its own; a lock in it tells the next one that nobody holds it any more.
+ * The directory in which shared-memory ranks meet: fresh, 0700, short enough for a Unix address, gone once they have
+ * met. A coordinator that is killed cannot remove its own; a lock in it tells the next one that nobody holds it any
+ * more.
  */
 #include "coordinator/server/server_internal.h"
 

@@ -49,8 +49,9 @@ struct ls_server_options {
 /* Listens at once: LS_EBUSY names an address in use. Returned; ends with ls_server_close. */
 enum ls_status ls_server_open(const struct ls_server_options *options, struct ls_server **server, struct ls_error *err);
 uint16_t ls_server_port(const struct ls_server *server);
-/* Processes whose death is the death of worker index i. Told after the listener exists and children were started (they need the
- * port), before ls_server_run. Borrowed until ls_server_close; a place becomes 0 before its process is reaped. */
+/* Processes whose death is the death of worker index i. Told after the listener exists and children were started (they
+ * need the port), before ls_server_run. Borrowed until ls_server_close; a place becomes 0 before its process is
+ * reaped. */
 void ls_server_set_children(struct ls_server *server, _Atomic pid_t *children, int count);
 /* Runs until the job is over. LS_OK: finished or stopped in order, *summary (ls_free, may be NULL) is rank 0's JSON.
  * LS_EINTERRUPTED: stopped in order because a worker was told to (*summary is what there is so far), or stopped before

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes of hash.h over libcrypto and xxHash; CRC-32C by the processor's instruction (SSE 4.2) or by eight tables
- * (slicing-by-8, Kounavis 2005). SHA-256 by libcrypto's functions on caller's memory: unlike those of EVP, which OpenSSL 3
- * would rather have one use, they need no memory of their own and cannot fail. Whoever draws a random number or checks a
- * proof has nobody to tell of a failure.
+ * (slicing-by-8, Kounavis 2005). SHA-256 by libcrypto's functions on caller's memory: unlike those of EVP, which
+ * OpenSSL 3 would rather have one use, they need no memory of their own and cannot fail. Whoever draws a random number
+ * or checks a proof has nobody to tell of a failure.
  */
 #define XXH_INLINE_ALL
 #define OPENSSL_SUPPRESS_DEPRECATED

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * share.h by a sealed memfd. Its maker binds an abstract socket "lockstep-share-<name>-<pid>-<fd>", which others find in
- * /proc/net/unix and open as /proc/<pid>/fd/<fd>; kernel objects only, so nothing is left behind. Whatever was opened is
- * believed only if it is a memfd of this user whose seals forbid any change.
+ * share.h by a sealed memfd. Its maker binds an abstract socket "lockstep-share-<name>-<pid>-<fd>", which others find
+ * in /proc/net/unix and open as /proc/<pid>/fd/<fd>; kernel objects only, so nothing is left behind. Whatever was
+ * opened is believed only if it is a memfd of this user whose seals forbid any change.
  */
 #include "core/base/share.h"
 

@@ -19,7 +19,8 @@ struct ls_ckpt_tensor {
     struct ls_shape shape;
 };
 
-/* A run of elements [begin, begin + count) of tensor `tensor` that a part holds. begin is a multiple of LS_CKPT_CHUNK. */
+/* A run of elements [begin, begin + count) of tensor `tensor` that a part holds. begin is a multiple of
+ * LS_CKPT_CHUNK. */
 struct ls_ckpt_piece {
     int tensor;
     int64_t begin, count;

@@ -160,7 +160,8 @@ static enum ls_status flip_latest(const char *directory, uint64_t step, struct l
     return status;
 }
 
-/* The `keep` newest steps up to `newest`: what is below the bound goes. The bound goes down one checkpoint at a time. */
+/* The `keep` newest steps up to `newest`: what is below the bound goes. The bound goes down one checkpoint at a
+ * time. */
 static uint64_t find_bound(const char *directory, char *const *names, size_t count, uint64_t newest, int keep)
 {
     uint64_t bound = newest;

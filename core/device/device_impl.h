@@ -5,7 +5,8 @@
 
 #include "core/device/device.h"
 
-/* Terms of one block of a sum, and positions of one block of a batch reduction (docs/numerics.md): part of the result. */
+/* Terms of one block of a sum, and positions of one block of a batch reduction (docs/numerics.md): part of the
+ * result. */
 #define LSI_BLOCK 256
 
 /* Cuts [0, count) into at most `threads` runs of multiples of `grain` and calls fn for each, on the device's

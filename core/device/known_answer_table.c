@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The questions and their answers. Sizes are no multiples of a vector or a tile, a sum passes a block of 256, shards are
- * uneven. A new question goes to the end of its group; an answer changes with the version of the numerics only.
+ * The questions and their answers. Sizes are no multiples of a vector or a tile, a sum passes a block of 256, shards
+ * are uneven. A new question goes to the end of its group; an answer changes with the version of the numerics only.
  */
 #include "core/device/known_answer_internal.h"
 

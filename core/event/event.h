@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam for sockets, timers and child processes: a loop with callbacks, on libuv. Everything of one loop is used from
- * the thread that runs it; only ls_loop_wake may be called from elsewhere. Whatever is still open when the loop is
+ * The seam for sockets, timers and child processes: a loop with callbacks, on libuv. Everything of one loop is used
+ * from the thread that runs it; only ls_loop_wake may be called from elsewhere. Whatever is still open when the loop is
  * destroyed ends with it, without a callback.
  */
 #ifndef LOCKSTEP_CORE_EVENT_EVENT_H
@@ -42,7 +42,8 @@ void ls_timer_start(struct ls_timer *timer, uint64_t after_ms);
 void ls_timer_stop(struct ls_timer *timer);
 void ls_timer_destroy(struct ls_timer *timer);
 
-/* Name of this machine, or what LOCKSTEP_HOST says: at most 63 letters, digits and . - _ (others become -); "localhost" where it has none. */
+/* Name of this machine, or what LOCKSTEP_HOST says: at most 63 letters, digits and . - _ (others become -); "localhost"
+ * where it has none. */
 void ls_host_name(char host[64]);
 /* "HOST:PORT" or "[IPv6]:PORT" into its parts; LS_EINVAL says what is wrong. */
 enum ls_status ls_address_split(const char *text, char host[LS_HOST_TEXT], uint16_t *port, struct ls_error *err);
@@ -51,7 +52,8 @@ struct ls_stream_handlers {
     void (*on_connect)(void *state); /* of ls_stream_connect only; may be NULL */
     /* Bytes as they come; borrowed during the call. */
     void (*on_data)(void *state, const uint8_t *data, size_t length);
-    /* The last callback: the connection could not be made, broke or was closed by the other side. The stream is gone. */
+    /* The last callback: the connection could not be made, broke or was closed by the other side. The stream is
+     * gone. */
     void (*on_close)(void *state, enum ls_status status, const char *reason);
 };
 
@@ -94,8 +96,8 @@ struct ls_child_end {
 enum ls_status ls_child_watch(struct ls_loop *loop, pid_t pid,
                               void (*on_end)(void *state, const struct ls_child_end *end), void *state,
                               struct ls_child **child, struct ls_error *err);
-/* mark (borrowed while the watch lasts) becomes 0 before the process is reaped, so that a signal handler which finds its pid
- * there may signal it. */
+/* mark (borrowed while the watch lasts) becomes 0 before the process is reaped, so that a signal handler which finds
+ * its pid there may signal it. */
 void ls_child_set_mark(struct ls_child *child, _Atomic pid_t *mark);
 /* Looks now whether it has ended, and then calls on_end before it returns. */
 void ls_child_check(struct ls_child *child);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A listening socket on one named address. A connection for which there is no memory waits in the kernel and is tried again:
- * libuv listens no further until it is accepted.
+ * A listening socket on one named address. A connection for which there is no memory waits in the kernel and is tried
+ * again: libuv listens no further until it is accepted.
  */
 #include "core/event/event_internal.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first bytes of a gzip file, decoded bit by bit (RFC 1951, RFC 1952; the canonical-code walk of Mark Adler's puff).
- * Slow and small: it exists so that a header can say how large the rest will be before memory is taken for it.
+ * The first bytes of a gzip file, decoded bit by bit (RFC 1951, RFC 1952; the canonical-code walk of Mark Adler's
+ * puff). Slow and small: it exists so that a header can say how large the rest will be before memory is taken for it.
  */
 #include "core/formats/inflate.h"
 

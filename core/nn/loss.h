@@ -35,7 +35,8 @@ struct lsi_metric {
 
 /* LS_EINVAL with a suggestion where there is no such name. */
 enum ls_status lsi_loss_find(const char *name, const struct lsi_loss **loss, struct ls_error *err);
-/* "accuracy" is resolved by shapes as Keras does: one output is binary, fewer label axes are sparse, else categorical. */
+/* "accuracy" is resolved by shapes as Keras does: one output is binary, fewer label axes are sparse, else
+ * categorical. */
 enum ls_status lsi_metric_find(const char *name, const struct ls_shape *output, const struct ls_shape *label,
                                const struct lsi_metric **metric, struct ls_error *err);
 /* Whether labels of this dtype and shape of a sample fit. who: "loss x", for the message. */

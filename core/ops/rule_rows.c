@@ -61,8 +61,8 @@ static enum ls_status check_reduce_sum(const struct lsi_rule_call *call, struct 
     return LS_OK;
 }
 
-/* ROW_BROADCAST and SCATTER_ROWS: (n..) -> (n.., count). The gradient of a sum of nothing is nothing; but a place cannot be
- * one of none. */
+/* ROW_BROADCAST and SCATTER_ROWS: (n..) -> (n.., count). The gradient of a sum of nothing is nothing; but a place
+ * cannot be one of none. */
 static enum ls_status check_widen(const struct lsi_rule_call *call, struct lsi_result *out, struct ls_error *err)
 {
     const struct ls_value_info *x = lsi_in(call, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Framing of channel.h. Header, little-endian: magic u32, type u8, flags u8 (0), reserved u16 (0), payload bytes u32,
- * incarnation u32, generation u64, sequence u64, CRC-32C of the 32 bytes before u32, reserved u32 (0). Then the payload,
- * then 16 bytes of tag. The header has its own CRC so that a length is never believed by accident.
+ * incarnation u32, generation u64, sequence u64, CRC-32C of the 32 bytes before u32, reserved u32 (0). Then the
+ * payload, then 16 bytes of tag. The header has its own CRC so that a length is never believed by accident.
  */
 #include "core/wire/channel.h"
 

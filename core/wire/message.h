@@ -81,7 +81,8 @@ struct ls_wire_job_request {
     uint8_t proof[LS_WIRE_PROOF];
 };
 
-/* The words of the coordinator's command line that a worker needs too, and the files they name. All is the message's. */
+/* The words of the coordinator's command line that a worker needs too, and the files they name. All is the
+ * message's. */
 struct ls_wire_job {
     char *path; /* of the job file, absolute; other paths are relative to its directory */
     char *text; /* of the job file, not terminated; NULL: read it at its path */

@@ -5,7 +5,8 @@
  * are, to the bit, those of
  *     lockstep train examples/mnist/mlp.yaml
  *
- * Usage: custom_loop DATA_DIRECTORY [STEPS [REPLICAS]]      (DATA_DIRECTORY: examples/mnist/data; 1, 2, 4 or 8 replicas)
+ * Usage: custom_loop DATA_DIRECTORY [STEPS [REPLICAS]]      (DATA_DIRECTORY: examples/mnist/data; 1, 2, 4 or 8
+ * replicas)
  */
 #include <lockstep.h>
 #include <stdio.h>

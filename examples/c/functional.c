@@ -54,7 +54,8 @@ static enum ls_status loop(void *state, struct ls_replica *replica, struct ls_er
         ls_replica_position(replica, &epoch, &step);
         /* Forward and backward over this replica's part of the batch; gradients are already on their way. */
         status = ls_replica_evaluate(replica, LS_STEP_TRAIN, epoch, step, &schedule, err);
-        /* Gradients are waited for, and all replicas say from which parameters they came; only then the optimizer runs. */
+        /* Gradients are waited for, and all replicas say from which parameters they came; only then the optimizer
+         * runs. */
         if (status == LS_OK)
             status = ls_replica_vote(replica, schedule, &replica->progress.epoch, err);
         if (status == LS_OK)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_exact [ROUNDS [MOST_MIB]]: what exactness costs over shared memory. For each number of ranks and size the canonical
- * all-reduce races in turns against the fastest sum of any order (each rank adds its slice of all inputs in rank order
- * with the same kernels and writes it to all results, between two barriers in shared memory) and against the all-reduce of
- * one vector a rank. 3 and 5 ranks have several partials each: 8 shards dealt in rank order.
+ * bench_exact [ROUNDS [MOST_MIB]]: what exactness costs over shared memory. For each number of ranks and size the
+ * canonical all-reduce races in turns against the fastest sum of any order (each rank adds its slice of all inputs in
+ * rank order with the same kernels and writes it to all results, between two barriers in shared memory) and against the
+ * all-reduce of one vector a rank. 3 and 5 ranks have several partials each: 8 shards dealt in rank order.
  */
 #include "collective/bench.h"
 #include "collective/reduce.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective_faults PROVIDER [CASE] (mpirun: mpi launched): what a group does when a member dies, stops, differs or never comes.
- * Every case ends by itself; each checks the status, the name in the sentence and the time it took.
+ * conformance_collective_faults PROVIDER [CASE] (mpirun: mpi launched): what a group does when a member dies, stops,
+ * differs or never comes. Every case ends by itself; each checks the status, the name in the sentence and the time it
+ * took.
  */
 #include "tests/conformance/team.h"
 
@@ -282,7 +283,8 @@ static int case_deadline(struct team *team)
     return team_run_processes(team, deadline_member, NULL);
 }
 
-/* Ranks 1 and 2 do not start; rank 1 has said that it waits for rank 2: rank 0 names the one that keeps both waiting. */
+/* Ranks 1 and 2 do not start; rank 1 has said that it waits for rank 2: rank 0 names the one that keeps both
+ * waiting. */
 static int waits_member(struct team *team, int rank, void *argument)
 {
     struct ls_group *group = team_join(team, rank);
@@ -311,7 +313,8 @@ static int case_waits(struct team *team)
     return team_run_processes(team, waits_member, NULL);
 }
 
-/* Rank 1 computes for long in the middle of an operation that it has started, and reads nothing: rank 0 waits for it. */
+/* Rank 1 computes for long in the middle of an operation that it has started, and reads nothing: rank 0 waits for
+ * it. */
 static int busy_member(struct team *team, int rank, void *argument)
 {
     static float src[2][16 << 20], dst[2][16 << 20];

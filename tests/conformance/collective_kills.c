@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective_kills PROVIDER KILLS [SEED [LIMIT_MS]]: five processes run operations of every kind; at a random
- * moment one is killed, now and then one with much memory. Each survivor's request ends with the dead rank's name, the
- * four form a group of the next generation and sum in it. Prints how long noticing and forming took.
+ * conformance_collective_kills PROVIDER KILLS [SEED [LIMIT_MS]]: five processes run operations of every kind; at a
+ * random moment one is killed, now and then one with much memory. Each survivor's request ends with the dead rank's
+ * name, the four form a group of the next generation and sum in it. Prints how long noticing and forming took.
  */
 #include "collective/transport/tcp/listen.h"
 #include "tests/conformance/collective_suite.h"

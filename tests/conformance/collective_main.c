@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS [exact|any-order|bf16 [CHOICES]]]]: forms a group
- * and runs the suite in every member. `mpirun -n N conformance_collective mpi launched REPLICAS ...`: mpirun starts the processes.
+ * conformance_collective PROVIDER threads|processes WORLD [SEED [ROUNDS [exact|any-order|bf16 [CHOICES]]]]: forms a
+ * group and runs the suite in every member. `mpirun -n N conformance_collective mpi launched REPLICAS ...`: mpirun
+ * starts the processes.
  */
 #include "tests/conformance/collective_suite.h"
 #include "tests/conformance/team.h"

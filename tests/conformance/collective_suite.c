@@ -357,7 +357,8 @@ static bool right(const struct member *m, const struct ls_collective *op, uint8_
     for (int v = 0; v < LS_MAX_SHARDS; v++)
         if (leaf_at[v] != NULL)
             magnitude += fabs(real_of(op->dtype, leaf_at[v] + (size_t)i * ls_dtype_size(op->dtype)));
-    /* What is close to the largest f32 may round to an infinity on a wire of bf16, what is tiny to the next subnormal. */
+    /* What is close to the largest f32 may round to an infinity on a wire of bf16, what is tiny to the next
+     * subnormal. */
     if (op->dtype == LS_F32 && m->options->bf16_wire && magnitude > 3e38)
         return true;
     return (op->dtype == LS_F16 && magnitude > 60000) ||

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nccl_faults [CASE]: what the provider nccl does where NCCL or CUDA is missing, differs, fails, hangs or is aborted, over
- * the stand-in of tests/support/nccl_stand_in (LOCKSTEP_NCCL_LIBRARY, LOCKSTEP_CUDART_LIBRARY). Members are processes;
- * each case checks the status, the sentence and the time.
+ * nccl_faults [CASE]: what the provider nccl does where NCCL or CUDA is missing, differs, fails, hangs or is aborted,
+ * over the stand-in of tests/support/nccl_stand_in (LOCKSTEP_NCCL_LIBRARY, LOCKSTEP_CUDART_LIBRARY). Members are
+ * processes; each case checks the status, the sentence and the time.
  */
 #include "tests/conformance/team.h"
 
@@ -33,7 +33,8 @@ static int expect(int rank, enum ls_status status, enum ls_status wanted, const 
     return 1;
 }
 
-/* Generous: the machine may be busy with other work. What hangs takes the 3 s of an abort or a deadline of 20 s longer. */
+/* Generous: the machine may be busy with other work. What hangs takes the 3 s of an abort or a deadline of 20 s
+ * longer. */
 static int expect_within(int rank, uint64_t since_ns, uint64_t most_ms)
 {
     uint64_t took = ls_clock_now_ns() - since_ns;
@@ -233,8 +234,8 @@ static int case_stopped(struct team *team)
     return failures;
 }
 
-/* Where NCCL's abort itself hangs, the caller of an abort does not, requests end at once, and the end of the group waits
- * for its deadline only. */
+/* Where NCCL's abort itself hangs, the caller of an abort does not, requests end at once, and the end of the group
+ * waits for its deadline only. */
 static int abort_member(struct team *team, int rank, void *argument)
 {
     struct ls_error err = LS_ERROR_INIT;

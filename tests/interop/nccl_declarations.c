@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds collective/provider/nccl/api.h against the vendor's headers, built where they are: that it compiles is most of the
- * test. `nccl_declarations load` also resolves every entry point in the real libraries and says what CUDA finds; it needs
- * no device.
+ * Holds collective/provider/nccl/api.h against the vendor's headers, built where they are: that it compiles is most of
+ * the test. `nccl_declarations load` also resolves every entry point in the real libraries and says what CUDA finds; it
+ * needs no device.
  */
 #include "collective/provider/nccl/api.h"
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FILE_LIMIT, FUNCTION_LIMIT, PARAMETER_LIMIT = 800, 70, 6
+FILE_LIMIT, FUNCTION_LIMIT, PARAMETER_LIMIT, COLUMN_LIMIT = 800, 70, 6, 120
 BANNED = re.compile(r"\b(malloc|calloc|realloc|strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|rand|srand|strtok|"
                     r"setjmp|longjmp|alloca)\s*\(")
 CODE_DIRECTORIES = ("core", "collective", "strategies", "coordinator", "worker", "cli")
@@ -146,6 +146,8 @@ def check_text(name, text):
             if re.search(r"(?<![>.\w])(printf|puts|putchar|exit|_exit|abort)\s*\(", line) and "snprintf" not in line:
                 found.append(f"{name}:{number}: only cli prints or ends the process")
     for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > COLUMN_LIMIT:
+            found.append(f"{name}:{number}: {len(line)} columns; the limit is {COLUMN_LIMIT} (comments too)")
         if re.search(r"\b(TODO|FIXME|XXX)\b", line):
             found.append(f"{name}:{number}: unfinished by its own words")
     return found

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small training state whose values follow from the step, so that a loaded checkpoint can be told right from wrong. */
+/* A small training state whose values follow from the step, so that a loaded checkpoint can be told right from
+ * wrong. */
 #ifndef LOCKSTEP_TESTS_SUPPORT_CHECKPOINTS_H
 #define LOCKSTEP_TESTS_SUPPORT_CHECKPOINTS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asking the coordinator which job it leads, for a worker that was given none. One connection of its own, with the proof
- * of the secret both ways; the worker then opens a session as usual and joins with the job's fingerprint.
+ * Asking the coordinator which job it leads, for a worker that was given none. One connection of its own, with the
+ * proof of the secret both ways; the worker then opens a session as usual and joins with the job's fingerprint.
  */
 #ifndef LOCKSTEP_WORKER_SESSION_JOB_H
 #define LOCKSTEP_WORKER_SESSION_JOB_H

@@ -46,7 +46,8 @@ enum ls_order_kind {
 enum ls_status ls_session_open(const struct ls_session_options *options, struct ls_assignment *assignment,
                                struct ls_session **session, struct ls_error *err);
 void ls_session_on_abort(struct ls_session *session, void (*on_abort)(void *state, const char *reason), void *state);
-/* look is called from the session's thread with every heartbeat, which tells what it gives; it may not use the session. */
+/* look is called from the session's thread with every heartbeat, which tells what it gives; it may not use the
+ * session. */
 void ls_session_on_beat(struct ls_session *session, void (*look)(void *state, struct ls_wait_report *wait),
                         void *state);
 /* Newest order, without waiting; reason (nullable, 512 bytes) says why. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State of a session. The first part belongs to callers and the session's thread under the lock, the rest to the thread. */
+/* State of a session. The first part belongs to callers and the session's thread under the lock, the rest to the
+ * thread. */
 #ifndef LOCKSTEP_WORKER_SESSION_SESSION_INTERNAL_H
 #define LOCKSTEP_WORKER_SESSION_SESSION_INTERNAL_H
 
@@ -90,8 +91,8 @@ struct ls_session {
 };
 
 int64_t lsi_session_now_ms(void);
-/* Starts the thread and waits until it has joined (or, fetching, has the job), or cannot. After a failure the session is
- * gone. Returned; ends with ls_session_close. */
+/* Starts the thread and waits until it has joined (or, fetching, has the job), or cannot. After a failure the session
+ * is gone. Returned; ends with ls_session_close. */
 enum ls_status lsi_session_start(const struct ls_session_options *options, bool fetching, struct ls_session **session,
                                  struct ls_error *err);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A thread that carries a replica's collectives while the replica computes: it starts what it is given in that order and
- * drives it to its end, asleep wherever the network has nothing for it. For transports whose data moves on its own; where
- * the members copy it themselves (shared memory), a second thread would only take the processor from the first.
+ * A thread that carries a replica's collectives while the replica computes: it starts what it is given in that order
+ * and drives it to its end, asleep wherever the network has nothing for it. For transports whose data moves on its own;
+ * where the members copy it themselves (shared memory), a second thread would only take the processor from the first.
  */
 #ifndef LOCKSTEP_WORKER_STEP_COURIER_H
 #define LOCKSTEP_WORKER_STEP_COURIER_H

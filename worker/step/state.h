@@ -35,7 +35,8 @@ struct ls_state {
     int tensor_count;
     struct ls_ckpt_tensor *tensors;
     char **names;
-    /* what the ranks keep beside it (gathered digests of compression residuals), hashed behind the tensors. Borrowed. */
+    /* what the ranks keep beside it (gathered digests of compression residuals), hashed behind the tensors.
+     * Borrowed. */
     const uint8_t *beside;
     size_t beside_bytes;
 };

@@ -36,7 +36,8 @@ struct ls_step_binding {
 enum ls_status ls_step_build(const struct ls_trainer *trainer, struct ls_context *context, enum ls_step_mode mode,
                              const struct ls_step_binding *binding, struct ls_train_step *step, struct ls_error *err);
 
-/* Traces and compiles for calls of as many samples and shards as `shards` has. Returned; ends with ls_step_program_destroy. */
+/* Traces and compiles for calls of as many samples and shards as `shards` has. Returned; ends with
+ * ls_step_program_destroy. */
 enum ls_status ls_step_program_create(const struct ls_trainer *trainer, struct ls_device *device,
                                       enum ls_step_mode mode, const struct ls_shards *shards,
                                       struct ls_step_program **program, struct ls_error *err);

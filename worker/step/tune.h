@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How gradients travel, chosen by trying: the first steps go a few ways in turns, everyone's votes say how long each
- * took, and all ranks take the same best one from the same numbers. No state moves by it: every way gives the same bits.
+ * took, and all ranks take the same best one from the same numbers. No state moves by it: every way gives the same
+ * bits.
  */
 #ifndef LOCKSTEP_WORKER_STEP_TUNE_H
 #define LOCKSTEP_WORKER_STEP_TUNE_H

@@ -3,8 +3,8 @@
  * All-reduce and reduce-scatter of f32 (sum, mean) that travel as bf16: the owner of a part gets everybody's sum of its
  * own leaves, rounded, adds them to its own in f32 in rank order, and gives the result, rounded again; it keeps what it
  * gives, so that all members have the same bits. In segments, two under way.
- * Cost, N bytes of f32, W ranks: 2 alpha + N (W - 1) / W beta: half of the canonical algorithm. Error: one rounding of 2^-9
- * for each value that travels. Restrictions: any_order and bf16_wire only.
+ * Cost, N bytes of f32, W ranks: 2 alpha + N (W - 1) / W beta: half of the canonical algorithm. Error: one rounding of
+ * 2^-9 for each value that travels. Restrictions: any_order and bf16_wire only.
  */
 #include "collective/algo/message.h"
 #include "collective/bf16.h"

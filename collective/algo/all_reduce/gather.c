@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All-reduce in one step: everybody sends its partials to everybody, and each adds all of them in tree order, in segments,
- * two under way. Cost, P partials in all, N bytes, W ranks: alpha + N own (W - 1) beta to send, N (P - own) beta to
- * receive, N (P - 1) additions. For two ranks that is the volume of the canonical algorithm and one step less, but twice
- * its additions; for more ranks it pays for short vectors only.
+ * All-reduce in one step: everybody sends its partials to everybody, and each adds all of them in tree order, in
+ * segments, two under way. Cost, P partials in all, N bytes, W ranks: alpha + N own (W - 1) beta to send, N (P - own)
+ * beta to receive, N (P - 1) additions. For two ranks that is the volume of the canonical algorithm and one step less,
+ * but twice its additions; for more ranks it pays for short vectors only.
  */
 #include "collective/algo/message.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All-reduce by recursive halving along the canonical tree, then doubling: at level k the ranks whose places in the tree
- * differ in bit k give each other half of what they hold and add, the lower place first, so that each level is one level
- * of the tree: exact. Cost, N bytes, W ranks: 2 log2 W alpha + 2 N (W - 1) / W beta, log2 W messages a phase where the
- * canonical algorithm sends W - 1. Restrictions: W = 2^n, one partial a rank (lsi_tree.halves), at least 64 W elements.
- * Source: Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH (2005), 4.4.
+ * All-reduce by recursive halving along the canonical tree, then doubling: at level k the ranks whose places in the
+ * tree differ in bit k give each other half of what they hold and add, the lower place first, so that each level is one
+ * level of the tree: exact. Cost, N bytes, W ranks: 2 log2 W alpha + 2 N (W - 1) / W beta, log2 W messages a phase
+ * where the canonical algorithm sends W - 1. Restrictions: W = 2^n, one partial a rank (lsi_tree.halves), at least 64 W
+ * elements. Source: Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH (2005),
+ * 4.4.
  */
 #include "collective/algo/message.h"
 

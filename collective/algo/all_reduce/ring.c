@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All-reduce around a ring: W parts; in step t rank r gives part r - t to the next rank, which adds its own leaves; after
- * W - 1 steps each part is complete somewhere and goes round once more. In segments, handed on as they come.
- * Cost, N bytes, W ranks: 2 (W - 1) alpha + 2 N (W - 1) / W beta, whatever the number of partials. Restrictions: each part
- * is added in another order (any_order only), every rank has a leaf, at least 64 W elements.
+ * All-reduce around a ring: W parts; in step t rank r gives part r - t to the next rank, which adds its own leaves;
+ * after W - 1 steps each part is complete somewhere and goes round once more. In segments, handed on as they come.
+ * Cost, N bytes, W ranks: 2 (W - 1) alpha + 2 N (W - 1) / W beta, whatever the number of partials. Restrictions: each
+ * part is added in another order (any_order only), every rank has a leaf, at least 64 W elements.
  * Source: Patarasuk, Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations (2009).
  */
 #include "collective/algo/message.h"

@@ -39,7 +39,8 @@ static uint8_t *piece_at(const struct hybrid *h, const struct ls_request *reques
     return lsi_hybrid_window(h, hybrid_proxy(h, h->host, r), s) + h->place_of[r] * bytes_of(request, h->run.piece);
 }
 
-/* The own piece into the own window and to one proxy on each other host; places for those that this member stands for. */
+/* The own piece into the own window and to one proxy on each other host; places for those that this member stands
+ * for. */
 static enum ls_status gather_post(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
     struct hybrid *h = hybrid_of(m);

@@ -42,7 +42,8 @@ static bool hybrid_idle(void *state, int round)
     if (h->request == NULL)
         return h->outer->idle(h->links, round);
     slept = h->inner->ops->idle(h->inner->state, round);
-    /* Words of other hosts, an abort or for whom somebody waits, must be heard here too; what ends it the next poll says. */
+    /* Words of other hosts, an abort or for whom somebody waits, must be heard here too; what ends it the next poll
+     * says. */
     if (slept || (round & 63) == 63)
         (void)h->outer->look(h->links, &culprit, NULL);
     return slept;

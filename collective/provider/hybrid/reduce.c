@@ -3,12 +3,12 @@
  * All-reduce and reduce-scatter over hosts, in segments, each cut into a slice a lane: (1) the host's partials of the
  * slices are added inside the host, (2) members of one lane give each other the partials of the pieces that their hosts
  * own, and each adds its piece along the tree, (3) an all-reduce: the sums go to the lane's members on the other hosts,
- * (4) all members of a host take them from the lanes' windows. While a segment is between hosts the next is added inside.
- * Cost, N bytes, H hosts, K lanes, P partials of hosts, own of them of this one: between hosts a lane moves
- * N / K ((P - own) / H + (H - 1) / H) beta instead of N ((P' - own') / W + (W - 1) / W) with W ranks and their partials;
- * inside a host about 3 N gamma through shared memory.
- * With bf16_wire sums of f32 travel between hosts as bf16, rounded once, and the owner keeps the sum that it gives: half
- * of the beta terms, the same bits in all members.
+ * (4) all members of a host take them from the lanes' windows. While a segment is between hosts the next is added
+ * inside. Cost, N bytes, H hosts, K lanes, P partials of hosts, own of them of this one: between hosts a lane moves
+ * N / K ((P - own) / H + (H - 1) / H) beta instead of N ((P' - own') / W + (W - 1) / W) with W ranks and their
+ * partials; inside a host about 3 N gamma through shared memory.
+ * With bf16_wire sums of f32 travel between hosts as bf16, rounded once, and the owner keeps the sum that it gives:
+ * half of the beta terms, the same bits in all members.
  * Streams carry no labels: between two hosts values of segment s + 1 go before the sums of segment s, on both sides.
  */
 #include "collective/bf16.h"
@@ -105,7 +105,8 @@ static uint8_t *place(const struct lsi_message *m, const struct ls_request *requ
     return m->staging + index * bytes_of(request, run->piece) + bytes_of(request, at);
 }
 
-/* Rooms of bf16, [segment % 2]: one for each own partial, one for each partial of the pieces that are ours, one for sums. */
+/* Rooms of bf16, [segment % 2]: one for each own partial, one for each partial of the pieces that are ours, one for
+ * sums. */
 enum wire_room { WIRE_OUT, WIRE_IN, WIRE_SUMS };
 
 static int wire_rooms(const struct lsi_tree *tree)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operations that only copy, in segments through the windows of each host: the values of a segment come into windows (of
- * own ones, or from another host), the members of the host meet, and everybody copies what it needs while the next
+ * Operations that only copy, in segments through the windows of each host: the values of a segment come into windows
+ * (of own ones, or from another host), the members of the host meet, and everybody copies what it needs while the next
  * segment is under way into the other windows.
  */
 #include "collective/provider/hybrid/hybrid.h"

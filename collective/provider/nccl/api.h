@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our own declarations of what the nccl provider calls in NCCL (2.18 and later) and in the CUDA run-time library (12 and
- * later). Both are looked for at run time, so that the project builds without either. Values and signatures are facts of
- * nccl.h and cuda_runtime_api.h; tests/interop/nccl_declarations.c holds them against those headers where they are.
+ * Our own declarations of what the nccl provider calls in NCCL (2.18 and later) and in the CUDA run-time library (12
+ * and later). Both are looked for at run time, so that the project builds without either. Values and signatures are
+ * facts of nccl.h and cuda_runtime_api.h; tests/interop/nccl_declarations.c holds them against those headers where they
+ * are.
  */
 #ifndef LOCKSTEP_COLLECTIVE_PROVIDER_NCCL_API_H
 #define LOCKSTEP_COLLECTIVE_PROVIDER_NCCL_API_H

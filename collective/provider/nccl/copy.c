@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All-gather, all-to-all and broadcast as rounds of copies, two under way. Cost a rank, W ranks, N bytes given and M taken:
- * N + M bytes over the bus of the device beside what NCCL moves; an all-gather of equal parts and a broadcast are NCCL's
- * own (a ring's or a tree's volume), unequal parts and all-to-all are grouped sends and receives.
+ * All-gather, all-to-all and broadcast as rounds of copies, two under way. Cost a rank, W ranks, N bytes given and M
+ * taken: N + M bytes over the bus of the device beside what NCCL moves; an all-gather of equal parts and a broadcast
+ * are NCCL's own (a ring's or a tree's volume), unequal parts and all-to-all are grouped sends and receives.
  */
 #include "collective/provider/nccl/nccl_internal.h"
 

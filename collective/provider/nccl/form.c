@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Forming, over a mesh whose members have proved the secret: everybody tells whether it has NCCL and a device, rank 0 also
- * the id that it made; then each starts a non-blocking communicator and asks after it until it is there, a peer gives up,
- * or the deadline passes; then everybody tells that it is ready. So a group is formed for all or for none.
+ * Forming, over a mesh whose members have proved the secret: everybody tells whether it has NCCL and a device, rank 0
+ * also the id that it made; then each starts a non-blocking communicator and asks after it until it is there, a peer
+ * gives up, or the deadline passes; then everybody tells that it is ready. So a group is formed for all or for none.
  */
 #include "collective/provider/nccl/nccl_internal.h"
 #include "collective/transport/tcp/links.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Communicators of this process and how they end. NCCL's abort can hang where communicators of one process are aborted
- * one after another (each may wait for kernels of another), so a keeper thread, made for the purpose, takes all that were
- * split from the same group and aborts them in one group call. The thread that asks never waits for NCCL.
+ * one after another (each may wait for kernels of another), so a keeper thread, made for the purpose, takes all that
+ * were split from the same group and aborts them in one group call. The thread that asks never waits for NCCL.
  */
 #include "collective/provider/nccl/nccl_internal.h"
 #include "collective/transport/tcp/links.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider "nccl". Words go over the mesh of tcp: proofs of the secret, what every operation begins with, values of at
- * most 4 KiB, the reason of an end, deaths. Larger values go in rounds: staged in pinned memory, copied to the device, one
- * call of NCCL (a group of sends and receives, or a collective), copied back, an event. Every member issues the same
- * rounds in the same order, so none can wait for a later one. Neither the device nor NCCL sees a caller's memory: what is
- * left of an aborted round touches staging memory only.
+ * The provider "nccl". Words go over the mesh of tcp: proofs of the secret, what every operation begins with, values of
+ * at most 4 KiB, the reason of an end, deaths. Larger values go in rounds: staged in pinned memory, copied to the
+ * device, one call of NCCL (a group of sends and receives, or a collective), copied back, an event. Every member issues
+ * the same rounds in the same order, so none can wait for a later one. Neither the device nor NCCL sees a caller's
+ * memory: what is left of an aborted round touches staging memory only.
  */
 #ifndef LOCKSTEP_COLLECTIVE_PROVIDER_NCCL_NCCL_INTERNAL_H
 #define LOCKSTEP_COLLECTIVE_PROVIDER_NCCL_NCCL_INTERNAL_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reductions. Canonical: round V of a segment brings every owner all partials of its part, the host adds them along the
- * tree with the kernels of every other provider (so the bits are theirs), round G gathers the sums; in the order V0 V1 G0
- * V2 G1 ..., so that the sums of one segment overlap the next one's round. Cost, P partials, N bytes, W ranks:
- * N ((P - own) / W + (W - 1) / W) bytes through NCCL and twice that over the bus. Native, where any order will do: NCCL's
- * own all-reduce.
+ * tree with the kernels of every other provider (so the bits are theirs), round G gathers the sums; in the order V0 V1
+ * G0 V2 G1 ..., so that the sums of one segment overlap the next one's round. Cost, P partials, N bytes, W ranks:
+ * N ((P - own) / W + (W - 1) / W) bytes through NCCL and twice that over the bus. Native, where any order will do:
+ * NCCL's own all-reduce.
  */
 #include "collective/provider/nccl/nccl_internal.h"
 
@@ -147,8 +147,8 @@ static int canonical_slot(const struct nccl *nccl, int64_t q)
     return (int)(s & 1) + (gathers ? 2 : 0);
 }
 
-/* G needs the values of its segment, and its slot the gather before the last. V uses a slot whose values were added when
- * an earlier gather was staged. */
+/* G needs the values of its segment, and its slot the gather before the last. V uses a slot whose values were added
+ * when an earlier gather was staged. */
 static int64_t canonical_gate(const struct nccl *nccl, int64_t q)
 {
     bool gathers;

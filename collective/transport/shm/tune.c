@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether the slots of large staged reductions are written through the caches or past them. Which is faster differs
- * between machines, and on one with the processors that the ranks run on: a line that changes hands between distant ones
- * costs more than a way through memory, between near ones much less. Rank 0 tries both on chunks of the running operation,
- * tells the others and looks again now and then. Bits do not depend on it.
+ * between machines, and on one with the processors that the ranks run on: a line that changes hands between distant
+ * ones costs more than a way through memory, between near ones much less. Rank 0 tries both on chunks of the running
+ * operation, tells the others and looks again now and then. Bits do not depend on it.
  */
 #include "collective/transport/shm/shm_internal.h"
 

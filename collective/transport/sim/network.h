@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A network in one process and in virtual time, for tests of the provider "sim": packets are late, overtake each other,
- * are lost and sent again, come twice; hosts are cut off, members die. All of it follows from the seed. Time passes only
- * in ls_sim_step, or, where every member has a thread, when all of them wait.
+ * are lost and sent again, come twice; hosts are cut off, members die. All of it follows from the seed. Time passes
+ * only in ls_sim_step, or, where every member has a thread, when all of them wait.
  */
 #ifndef LOCKSTEP_COLLECTIVE_TRANSPORT_SIM_NETWORK_H
 #define LOCKSTEP_COLLECTIVE_TRANSPORT_SIM_NETWORK_H

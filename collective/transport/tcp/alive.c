@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of file of a killed peer comes only when the kernel has freed its memory. Members of one host therefore share
- * a page each (a sealed memfd, which peers open under /proc by the number that the alarm told) with the word of a keeper
- * (collective/liveness.h). Where that does not work, the end of file tells.
+ * a page each (a sealed memfd, which peers open under /proc by the number that the alarm told) with the word of a
+ * keeper (collective/liveness.h). Where that does not work, the end of file tells.
  */
 #include "collective/transport/tcp/tcp_internal.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening where peers can reach us, see listen.h: a datagram socket is connected to learn the route; nothing is sent. */
+/* Listening where peers can reach us, see listen.h: a datagram socket is connected to learn the route; nothing is
+ * sent. */
 #include "collective/transport/tcp/listen.h"
 
 #include <arpa/inet.h>

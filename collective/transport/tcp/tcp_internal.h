@@ -34,8 +34,8 @@ struct tcp_queue {
     uint64_t ended; /* messages that are over */
 };
 
-/* One connection for data. Every message passes every stream, where need be with no byte: what all streams have ended is
- * done. */
+/* One connection for data. Every message passes every stream, where need be with no byte: what all streams have ended
+ * is done. */
 struct tcp_stream {
     int fd;
     struct tcp_queue out;

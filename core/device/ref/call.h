@@ -7,7 +7,8 @@
 
 /* "device <op>: does not take <dtype>": LS_EUNSUPPORTED. */
 enum ls_status lsi_call_unsupported(const struct ls_op_call *call, struct ls_error *err);
-/* Runs bodies[0] for f32 or bodies[1] for f64 results over [0, count) on the device's threads; their state is the call. */
+/* Runs bodies[0] for f32 or bodies[1] for f64 results over [0, count) on the device's threads; their state is the
+ * call. */
 enum ls_status lsi_call_over(struct ls_device *device, const struct ls_op_call *call, int64_t count,
                              const lsi_range_fn bodies[2], struct ls_error *err);
 /* LS_EINVAL for a label outside 0 .. classes - 1; row is its index in the call. */

@@ -2,9 +2,9 @@
 /*
  * A stand-in for NCCL and the CUDA run-time library, for tests only: one shared library with the entry points of
  * collective/provider/nccl/api.h, which moves bytes between local processes and threads on the CPU. It shows that the
- * provider's logic holds (order of rounds, what may be called when, abort); it shows nothing of a GPU. It is strict where
- * NCCL is: a device's memory cannot be read by the host, copies need pinned memory, a communicator that is in progress or
- * used by another thread ends the test, an abort hangs while another communicator of the device is busy.
+ * provider's logic holds (order of rounds, what may be called when, abort); it shows nothing of a GPU. It is strict
+ * where NCCL is: a device's memory cannot be read by the host, copies need pinned memory, a communicator that is in
+ * progress or used by another thread ends the test, an abort hangs while another communicator of the device is busy.
  *
  * STAND_IN_FAULT=KIND:RANK:NUMBER makes one fault, see nccl.c; STAND_IN_DEVICES=N devices (default 8).
  */

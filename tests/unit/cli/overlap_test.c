@@ -13,8 +13,8 @@ static void event(json_t *trace, int rank, int step, const char *kind, double be
                                                  number, "bytes", strcmp(kind, "bucket") == 0 ? 1000 : 0));
 }
 
-/* Steps of 20 ms by two ranks, the second of which is a millisecond behind. Bucket 0 is ready at 4, bucket 1 at 11; each
- * needs 3 ms, and bucket 1 is late by `lateness`. */
+/* Steps of 20 ms by two ranks, the second of which is a millisecond behind. Bucket 0 is ready at 4, bucket 1 at 11;
+ * each needs 3 ms, and bucket 1 is late by `lateness`. */
 static json_t *make(int steps, double lateness)
 {
     json_t *trace = json_array();

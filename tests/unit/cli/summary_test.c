@@ -31,7 +31,8 @@ static void show(const char *summary, const struct ls_summary_view *view, enum l
     (void)fclose(file);
 }
 
-/* A loss that became NaN or infinite (null in the JSON) stands in the summary: training ends with status 0 all the same. */
+/* A loss that became NaN or infinite (null in the JSON) stands in the summary: training ends with status 0 all the
+ * same. */
 Test(summary, not_finite)
 {
     struct ls_summary_view view = {.path = "job.yaml"};

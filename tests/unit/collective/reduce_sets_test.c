@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every instruction set that this processor has gives the bits of the base set, alone and spread into several results. */
+/* Every instruction set that this processor has gives the bits of the base set, alone and spread into several
+ * results. */
 #include "collective/kernels.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Large staged sums over shared memory: their slots are written both ways while rank 0 tries them; the bits are the same. */
+/* Large staged sums over shared memory: their slots are written both ways while rank 0 tries them; the bits are the
+ * same. */
 #include "collective/group.h"
 #include "core/base/alloc.h"
 

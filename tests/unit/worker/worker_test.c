@@ -59,8 +59,8 @@ static void start(struct run *run)
     memset(run->options.secret, 7, sizeof run->options.secret);
 }
 
-/* A worker that waits for members which never come is told who is lost, gives up at once, in both its replicas, and says
- * what it was told: not that its own groups were ended. */
+/* A worker that waits for members which never come is told who is lost, gives up at once, in both its replicas, and
+ * says what it was told: not that its own groups were ended. */
 Test(worker, gives_up_when_another_is_lost)
 {
     struct run run = {.summary = NULL};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of the weight gradient share: the tree over shards (conv_wgrad.c), blocks (conv_wgrad_block.c). */
+/* What the two halves of the weight gradient share: the tree over shards (conv_wgrad.c), blocks
+ * (conv_wgrad_block.c). */
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_WGRAD_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_WGRAD_H
 

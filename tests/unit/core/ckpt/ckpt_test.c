@@ -278,7 +278,8 @@ Test(ckpt, sweeps_what_has_no_manifest)
     expect_newest(5, false);
 }
 
-/* A step that is saved again after its checkpoint was damaged replaces it; a later damaged one does not cost a place. */
+/* A step that is saved again after its checkpoint was damaged replaces it; a later damaged one does not cost a
+ * place. */
 Test(ckpt, saves_over_a_damaged_one)
 {
     char *path = ls_path_join(directory, "step-5/manifest.json");

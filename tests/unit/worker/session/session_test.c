@@ -168,7 +168,8 @@ Test(session, tells_a_change_of_phase_soon)
     lst_host_close(&host);
 }
 
-/* A worker with another secret is refused, says so, tells the coordinator nothing of its job; the coordinator logs it. */
+/* A worker with another secret is refused, says so, tells the coordinator nothing of its job; the coordinator logs
+ * it. */
 Test(session, refuses_another_secret)
 {
     struct lst_host host = {0};

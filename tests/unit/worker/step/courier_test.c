@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A thread that carries collectives: in order, with the results of the caller's own, and never longer than the group. */
+/* A thread that carries collectives: in order, with the results of the caller's own, and never longer than the
+ * group. */
 #include "core/base/clock.h"
 #include "tests/support/step_job.h"
 

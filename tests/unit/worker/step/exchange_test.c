@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reduces of a step without its step: partials that the test writes, in buckets and one by one, over one to three ranks. */
+/* The reduces of a step without its step: partials that the test writes, in buckets and one by one, over one to three
+ * ranks. */
 #include "worker/step/exchange.h"
 
 #include "core/base/fs.h"

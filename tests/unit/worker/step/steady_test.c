@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A training step that is not the first allocates nothing and asks the kernel for nothing but waiting (futex, yield). */
+/* A training step that is not the first allocates nothing and asks the kernel for nothing but waiting (futex,
+ * yield). */
 #include "core/base/alloc.h"
 #include "tests/support/step_job.h"
 
