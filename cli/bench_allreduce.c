@@ -210,8 +210,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
         {"backend", "NAME",
-         "shm (both with registered and with any memory), tcp (also with bf16 on the wire), hybrid (beside flat tcp), mpi or "
-         "nccl",
+         "shm (both with registered and with any memory), tcp (also with bf16 on the wire), hybrid (beside flat tcp), "
+         "mpi or nccl",
          LS_OPTION_TEXT, &bench.backend},
         {"hosts", "N", "hosts to pretend for --backend hybrid (2)", LS_OPTION_COUNT, &hosts},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
