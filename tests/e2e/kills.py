@@ -6,7 +6,9 @@ nothing is left behind, and the same command goes on to the numbers of an undist
 Usage: kills.py [--seeds N] [CASE...]
 """
 import functools
+import atexit
 import os
+import shutil
 import random
 import re
 import signal
@@ -43,14 +45,15 @@ def train_words(job, out, *words):
     return [ls.BINARY, "train", job, "--json", "--quiet", "--set", f"run.checkpoint.directory={out}", *words]
 
 
+# Where the coordinators of this script put their meeting places: other jobs of the machine have theirs elsewhere.
+RUNTIME = tempfile.mkdtemp(prefix="kills-")
+os.environ["XDG_RUNTIME_DIR"] = RUNTIME
+atexit.register(shutil.rmtree, RUNTIME, True)
+
+
 def meeting_places():
     """Directories in which workers meet; a coordinator removes its own."""
-    found = set()
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):
-        if parent and os.path.isdir(parent):
-            found |= {os.path.join(parent, n) for n in os.listdir(parent)
-                      if re.fullmatch(r"lockstep-[A-Za-z0-9]{6}", n)}
-    return found
+    return {name for name in os.listdir(RUNTIME) if re.fullmatch(r"lockstep-[A-Za-z0-9]{6}", name)}
 
 
 def moment(out, generator):

@@ -97,7 +97,8 @@ def foreign_launcher(folder, job, out, expected):
     """A launcher that MPI does not speak with makes each process a world of its own; none of them trains."""
     words = [ls.BINARY, "train", job, "--json", "--quiet"]
     for extra in ({"PMI_RANK": 0, "PMI_SIZE": 3, "PMI_FD": 9}, {"OMPI_COMM_WORLD_SIZE": 2}):
-        result = ls.run(words, env=ls.environment(**extra), check=False)
+        # What Open MPI leaves in memory is not looked at, as under mpirun.
+        result = ls.run(words, env=ls.environment(ASAN_OPTIONS="detect_leaks=0", **extra), check=False)
         ls.says(result, 3, "processes were started, but MPI sees 1")
     if os.path.exists(out):
         raise ls.Failed("it trained")
