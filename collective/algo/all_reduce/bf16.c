@@ -14,24 +14,6 @@
 #define SMALLEST_PIECE 4096
 #define CHUNK 1024 /* elements that are added at a time, in the first-level cache */
 
-struct piece {
-    int64_t begin;  /* in the whole result */
-    int64_t inside; /* in the part */
-    int64_t length;
-};
-
-static struct piece piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s)
-{
-    struct piece piece;
-    int64_t length;
-
-    lsi_part(request, owner, &piece.begin, &length);
-    piece.inside = s * m->piece < length ? s * m->piece : length;
-    piece.begin += piece.inside;
-    piece.length = length - piece.inside < m->piece ? length - piece.inside : m->piece;
-    return piece;
-}
-
 enum room { VALUES_IN, VALUES_OUT, SUMS_IN, ROOMS };
 
 /* Staging: [segment % 2][room][rank]; the own place among the sums is what the own part travels in. */
@@ -53,7 +35,7 @@ static int64_t travelling(int64_t elements)
 }
 
 /* Own sum of a piece, rounded for its way. */
-static void narrow_own(struct lsi_message *m, const struct ls_request *request, const struct piece *piece,
+static void narrow_own(struct lsi_message *m, const struct ls_request *request, const struct lsi_piece *piece,
                        uint16_t *out)
 {
     bool single = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank] == 1;
@@ -73,11 +55,11 @@ static void narrow_own(struct lsi_message *m, const struct ls_request *request, 
 static enum ls_status post_values(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
     int world = m->group->world, rank = m->group->rank;
-    struct piece own = piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
     enum ls_status status = LS_OK;
 
     for (int r = 0; r < world && status == LS_OK; r++) {
-        struct piece piece = piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
         if (r != rank && gives(request, r))
             status = lsi_post_receive(m, r, room_of(m, VALUES_IN, s, r), travelling(own.length), err);
         if (r != rank && gives(request, rank) && piece.length > 0 && status == LS_OK) {
@@ -116,7 +98,7 @@ static enum ls_status look(struct lsi_message *m, int64_t set, bool receives, bo
 static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_own *leaves,
                       float *sum)
 {
-    int64_t i = leaves->begin - piece_of(m, request, m->group->rank, s).begin;
+    int64_t i = leaves->begin - lsi_piece_of(m, request, m->group->rank, s).begin;
     bool begun = gives(request, m->group->rank);
 
     if (begun)
@@ -134,7 +116,8 @@ static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t
 }
 
 /* A scattered part stays as exact as it is: nobody takes it over. */
-static void add_own(struct lsi_message *m, struct ls_request *request, int64_t s, const struct piece *own, float *out)
+static void add_own(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_piece *own,
+                    float *out)
 {
     uint16_t *sums = room_of(m, SUMS_IN, s, m->group->rank);
 
@@ -150,7 +133,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
 {
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
     int rank = m->group->rank;
-    struct piece own = piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
     enum ls_status status = LS_OK;
 
     add_own(m, request, s, &own, (float *)request->op.dst + (scatter ? own.inside : own.begin));
@@ -159,7 +142,8 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     for (int r = 0; r < m->group->world && !scatter && status == LS_OK; r++) {
         if (r == rank)
             continue;
-        status = lsi_post_receive(m, r, room_of(m, SUMS_IN, s, r), travelling(piece_of(m, request, r, s).length), err);
+        status =
+            lsi_post_receive(m, r, room_of(m, SUMS_IN, s, r), travelling(lsi_piece_of(m, request, r, s).length), err);
         if (status == LS_OK)
             status = lsi_post_send(m, r, room_of(m, SUMS_IN, s, rank), travelling(own.length), err);
         m->receive_goal[(2 + (s & 1)) * m->group->world + r] = m->link[r].receives_posted;
@@ -171,7 +155,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
 static void widen_parts(struct lsi_message *m, const struct ls_request *request, int64_t s)
 {
     for (int r = 0; r < m->group->world; r++) {
-        struct piece piece = piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
         if (r != m->group->rank)
             lsi_bf16_widen((float *)request->op.dst + piece.begin, room_of(m, SUMS_IN, s, r), piece.length);
     }

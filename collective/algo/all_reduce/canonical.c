@@ -12,24 +12,6 @@
 #define STAGING_BYTES (4 * 1024 * 1024)
 #define SMALLEST_PIECE_BYTES (16 * 1024)
 
-struct piece {
-    int64_t begin;  /* in the whole result */
-    int64_t inside; /* in the part */
-    int64_t length;
-};
-
-static struct piece piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s)
-{
-    struct piece piece;
-    int64_t length;
-
-    lsi_part(request, owner, &piece.begin, &length);
-    piece.inside = s * m->piece < length ? s * m->piece : length;
-    piece.begin += piece.inside;
-    piece.length = length - piece.inside < m->piece ? length - piece.inside : m->piece;
-    return piece;
-}
-
 static int64_t bytes_of(const struct ls_request *request, int64_t elements)
 {
     return elements * (int64_t)request->element_bytes;
@@ -50,7 +32,7 @@ static uint8_t *outgoing(const struct lsi_message *m, const struct ls_request *r
 }
 
 static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int own,
-                               const struct piece *piece, uint8_t *room)
+                               const struct lsi_piece *piece, uint8_t *room)
 {
     return lsi_own_partial(m, request, own, piece->begin, piece->length, room);
 }
@@ -60,7 +42,7 @@ static enum ls_status post_values(struct lsi_message *m, struct ls_request *requ
 {
     const struct lsi_tree *tree = request->tree;
     int rank = m->group->rank;
-    struct piece own = piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
     enum ls_status status = LS_OK;
 
     for (int i = 0; i < tree->partial_count && status == LS_OK; i++)
@@ -68,7 +50,7 @@ static enum ls_status post_values(struct lsi_message *m, struct ls_request *requ
             status = lsi_post_receive(m, tree->partial_rank[i], incoming(m, request, s, i),
                                       bytes_of(request, own.length), err);
     for (int r = 0; r < tree->world; r++) {
-        struct piece piece = piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
         for (int i = 0; i < tree->own_count && r != rank && piece.length > 0 && status == LS_OK; i++)
             status = lsi_post_send(m, r, own_partial(m, request, i, &piece, outgoing(m, request, s, r, i)),
                                    bytes_of(request, piece.length), err);
@@ -108,7 +90,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     const struct lsi_tree *tree = request->tree;
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
     int rank = m->group->rank;
-    struct piece own = piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
     const void *top[LSI_MAX_LEAVES];
     void *out = (uint8_t *)request->op.dst + bytes_of(request, scatter ? own.inside : own.begin);
     enum ls_status status = LS_OK;
@@ -130,7 +112,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     lsi_reduce_run(&reduce, own.length);
     m->done++;
     for (int r = 0; r < tree->world && !scatter && status == LS_OK; r++) {
-        struct piece theirs = piece_of(m, request, r, s);
+        struct lsi_piece theirs = lsi_piece_of(m, request, r, s);
         if (r == rank)
             continue;
         status = lsi_post_receive(m, r, (uint8_t *)request->op.dst + bytes_of(request, theirs.begin),
