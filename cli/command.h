@@ -39,7 +39,8 @@ struct ls_command {
 
 /* Parses `argc - 1` words: options of the table (NULL name ends it) and positionals. --help prints the help and gives
  * LS_EAGAIN: nothing is left to do. LS_EUSAGE says which word is wrong and what was probably meant. Strings are
- * borrowed from argv. `least` and `most` positionals are wanted. */
+ * borrowed from argv. `least` and `most` positionals are wanted. A variable of the environment that is wrong is
+ * LS_EUSAGE too. */
 enum ls_status ls_options_parse(const struct ls_command *command, const struct ls_option *options, int argc,
                                 char **argv, int least, int most, const char **positionals, struct ls_error *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options by table: parsing, help, and a suggestion for a misspelt one. */
 #include "cli/command.h"
+#include "cli/environment.h"
 #include "cli/outcome.h"
 
 #include "core/base/str.h"
@@ -152,5 +153,5 @@ enum ls_status ls_options_parse(const struct ls_command *command, const struct l
         positionals[i] = NULL;
     if (found < least)
         return ls_error_set(err, LS_EUSAGE, "something is missing: lockstep %s %s", command->name, command->arguments);
-    return LS_OK;
+    return ls_environment_check(err);
 }

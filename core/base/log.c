@@ -20,14 +20,25 @@ void ls_log_set_name(const char *name)
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
+/* -1: no level. */
+static int level_of(const char *text)
+{
+    for (int i = 0; text != NULL && i < (int)(sizeof level_names / sizeof level_names[0]); i++)
+        if (strcmp(text, level_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+bool ls_log_is_level(const char *text)
+{
+    return level_of(text) >= 0;
+}
+
 static enum ls_log_level wanted_level(void)
 {
-    const char *text = getenv("LOCKSTEP_LOG");
+    int level = level_of(getenv("LOCKSTEP_LOG"));
 
-    for (int i = 0; text != NULL && i < 4; i++)
-        if (strcmp(text, level_names[i]) == 0)
-            return (enum ls_log_level)i;
-    return LS_LOG_WARN;
+    return level >= 0 ? (enum ls_log_level)level : LS_LOG_WARN;
 }
 
 void ls_log(enum ls_log_level level, const char *event, const char *format, ...)

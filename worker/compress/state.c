@@ -102,16 +102,41 @@ static enum ls_status read_tensor(const struct ls_ckpt *ckpt, const char *path, 
     return ls_ckpt_read(ckpt, index, data, err);
 }
 
-/* Residuals of one variable: rank, rank + world, ... of those who saved. */
+/* One more than the highest rank of which the checkpoint has a residual of this variable. */
+static int saved_ranks(const struct ls_ckpt *ckpt, const char *path)
+{
+    static const char prefix[] = "compression/residual/";
+    int saved = 0;
+
+    for (int i = 0; i < ls_ckpt_tensor_count(ckpt); i++) {
+        const char *name = ls_ckpt_tensor_at(ckpt, i)->path, *slash;
+        char digits[8];
+        int64_t rank;
+
+        if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+            continue;
+        name += sizeof prefix - 1;
+        slash = strchr(name, '/');
+        if (slash == NULL || slash - name >= (ptrdiff_t)sizeof digits || strcmp(slash + 1, path) != 0)
+            continue;
+        memcpy(digits, name, (size_t)(slash - name));
+        digits[slash - name] = '\0';
+        if (ls_str_to_i64(digits, &rank) && rank >= saved && rank < LS_MAX_MEMBERS)
+            saved = (int)rank + 1;
+    }
+    return saved;
+}
+
+/* Residuals of one variable: rank, rank + world, ... of those who saved, whichever of them are there. */
 static enum ls_status load_residual(struct ls_compress *c, const struct ls_ckpt *ckpt,
-                                    const struct lsi_compress_item *item, struct ls_error *err)
+                                    const struct lsi_compress_item *item, int saved, struct ls_error *err)
 {
     float *sum = c->residual[c->current] + item->at, *one = lsi_next(c, item);
-    bool found = true;
+    bool found;
     enum ls_status status = LS_OK;
 
     memset(sum, 0, (size_t)item->count * sizeof *sum);
-    for (int r = c->rank; found && status == LS_OK; r += c->world) {
+    for (int r = c->rank; r < saved && status == LS_OK; r += c->world) {
         char *path = residual_name(r, item->is.path);
 
         status = read_tensor(ckpt, path, &item->is.shape, r == c->rank ? sum : one, &found, err);
@@ -129,13 +154,16 @@ enum ls_status ls_compress_load(struct ls_compress *c, const struct ls_ckpt *ckp
 
     for (int i = 0; i < c->item_count && status == LS_OK; i++) {
         const struct lsi_compress_item *item = &c->items[i];
-        char *path = residual_name(0, item->is.path);
+        int saved = saved_ranks(ckpt, item->is.path);
 
-        if (path != NULL && ls_ckpt_find(ckpt, path) < 0)
-            status = misfit(ckpt, path, err);
-        if (status == LS_OK)
-            status = load_residual(c, ckpt, item, err);
-        ls_free(path);
+        if (saved > 0) {
+            status = load_residual(c, ckpt, item, saved, err);
+        } else {
+            char *path = residual_name(0, item->is.path);
+
+            status = misfit(ckpt, path != NULL ? path : item->is.path, err);
+            ls_free(path);
+        }
     }
     for (int i = 0, t = c->world * c->item_count; i < c->item_count && status == LS_OK; i++) {
         const struct lsi_compress_item *item = &c->items[i];

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool flag;
@@ -83,4 +84,32 @@ Test(options, list_is_bounded)
 {
     list.count = LS_MAX_LIST;
     expect_said(WORDS("job", "--set", "a=1"), "more than");
+}
+
+/* A variable that would be taken for something else is refused by its name and with what it may be; an empty one is
+ * none. */
+Test(options, environment)
+{
+    static const struct {
+        const char *name, *right, *wrong, *said;
+    } all[] = {{"LOCKSTEP_LOG", "debug", "verbose", "error, warn, info or debug, not \"verbose\""},
+               {"LOCKSTEP_LOG", "", "INFO", "LOCKSTEP_LOG"},
+               {"LOCKSTEP_HOST", "node-7.rack_3", "node 7", "at most 63 letters, digits and . - _"},
+               {"LOCKSTEP_HOST", "a", "n\xc3\xb6rd", "LOCKSTEP_HOST"},
+               {"LOCKSTEP_TCP_STREAMS", "8", "9", "from 1 to 8"},
+               {"LOCKSTEP_DEBUG_TCP_RATE", "0", "1e6", "bytes a second"},
+               {"LOCKSTEP_DEBUG_SLOW", "1:20:500", "1:20", "RANK:STEP:MILLISECONDS"},
+               {"LOCKSTEP_DEBUG_SLOW", "0:0:0", "1:20:99999999999", "RANK:STEP:MILLISECONDS"}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const char *positionals[2];
+
+        cr_assert_eq(setenv(all[i].name, all[i].wrong, 1), 0);
+        expect_said(WORDS("job.yaml"), all[i].said);
+        cr_assert_eq(setenv(all[i].name, all[i].right, 1), 0);
+        cr_expect_eq(parse(WORDS("job.yaml"), positionals, NULL), LS_OK, "%s=%s", all[i].name, all[i].right);
+        cr_assert_eq(unsetenv(all[i].name), 0);
+    }
+    (void)setenv("LOCKSTEP_HOST", "0123456789012345678901234567890123456789012345678901234567890123", 1);
+    expect_said(WORDS("job.yaml"), "LOCKSTEP_HOST");
 }

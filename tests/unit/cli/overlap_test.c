@@ -73,3 +73,28 @@ Test(overlap, leaves_out_what_is_not_whole)
     cr_expect_eq(ls_overlap_measure(trace, 3, 0, &o, &err), LS_EINVAL);
     json_decref(trace);
 }
+
+/* No step and no bucket is left out because there are many; a step whose first bucket is lost is no whole one. */
+Test(overlap, however_many)
+{
+    const int steps = 9000, buckets = 70, base = 5000;
+    struct ls_overlap o;
+    struct ls_error err = LS_ERROR_INIT;
+    json_t *trace = json_array();
+
+    for (int s = 0; s < 5; s++)
+        for (int r = 0; r < 2; r++) {
+            double at = 20000.0 * s;
+
+            event(trace, r, steps - 5 + s, "backward", at, at + 10000, 0);
+            for (int b = r == 0 && s == 0; b < buckets; b++)
+                event(trace, r, steps - 5 + s, "bucket", at + 100 * b, at + 11000 + 100 * b, b);
+            event(trace, r, steps - 5 + s, "commit", at + 18000, at + 19000, -1);
+            event(trace, r, steps - 5 + s, "step", at, at + 19000, -1);
+        }
+    cr_assert_eq(ls_overlap_measure(trace, 2, base, &o, &err), LS_OK, "%s", err.message);
+    cr_expect_eq(o.steps, 4);
+    cr_expect_eq(o.buckets, buckets);
+    cr_expect_float_eq(o.bytes, 1000.0 * buckets, 1e-6);
+    json_decref(trace);
+}

@@ -5,6 +5,7 @@
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/ckpt/ckpt.h"
+#include "core/nn/model.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -486,6 +487,57 @@ Test(compress, another_world_takes_all_residuals)
         }
         discard(&from);
     }
+    (void)ls_fs_remove(folder, NULL);
+}
+
+/* A rank without a residual hides none behind it; a checkpoint without any is of another compression. */
+Test(compress, one_rank_is_missing)
+{
+    static float values[3][MOST];
+    char folder[] = "/tmp/lockstep-compress-XXXXXX";
+    struct team alone = {.options = methods[1], .load = folder};
+    struct ls_ckpt_meta meta = {.step = 1, .generation = 1, .json = "{}"};
+    struct ls_ckpt_tensor tensors[2 * ITEMS];
+    struct ls_ckpt_piece pieces[2 * ITEMS];
+    struct ls_ckpt_part part;
+    struct ls_member self = {.worker = 1, .incarnation = 1, .host = "localhost", .address = "127.0.0.1"};
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    struct ls_group *group = NULL;
+    struct ls_compress *c = NULL;
+    struct ls_error err = LS_ERROR_INIT;
+    char names[2 * ITEMS][64];
+
+    cr_assert_neq(mkdtemp(folder), NULL);
+    for (int k = 0; k < 2 * ITEMS; k++) {
+        int rank = k < ITEMS ? 1 : 3; /* of 4 */
+
+        (void)snprintf(names[k], sizeof names[k], "compression/residual/%d/%s", rank, items[k % ITEMS].path);
+        tensors[k] = (struct ls_ckpt_tensor){
+            .path = names[k], .role = LS_ROLE_COMPRESSION, .dtype = LS_F32, .shape = items[k % ITEMS].shape};
+        pieces[k] = (struct ls_ckpt_piece){
+            .tensor = k, .count = ls_shape_count(&items[k % ITEMS].shape), .data = values[rank - 1]};
+    }
+    for (int e = 0; e < MOST; e++) {
+        values[0][e] = 1.0f;
+        values[2][e] = 3.0f;
+    }
+    cr_assert_eq(ls_ckpt_write_part(folder, &meta, tensors, 2 * ITEMS, pieces, 2 * ITEMS, 0, 1, &part, &err), LS_OK,
+                 "%s", err.message);
+    cr_assert_eq(ls_ckpt_commit(folder, &meta, tensors, 2 * ITEMS, &part, 1, 2, &err), LS_OK, "%s", err.message);
+    alone.options.items = items;
+    alone.options.item_count = ITEMS;
+    alone.options.reduce_count = REDUCES;
+    alone.options.world = options.world = 1;
+    options.members = &self;
+    cr_assert_eq(ls_group_create("self", &options, &group, NULL), LS_OK);
+    cr_assert_eq(ls_compress_create(&alone.options, group, &c, NULL), LS_OK);
+    cr_assert_eq(restore(&alone, c, &err), LS_OK, "%s", err.message);
+    cr_assert_eq(ls_compress_pieces(c, 0, pieces), ITEMS);
+    for (int i = 0; i < ITEMS; i++)
+        for (int64_t e = 0; e < pieces[i].count; e++)
+            cr_assert_eq(((const float *)pieces[i].data)[e], 4.0f, "item %d, element %lld", i, (long long)e);
+    ls_group_destroy(group);
+    ls_compress_destroy(c);
     (void)ls_fs_remove(folder, NULL);
 }
 
