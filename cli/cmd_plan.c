@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lockstep plan: what a job would do, without starting anything. */
+#include "cli/carried.h"
 #include "cli/job_options.h"
 #include "core/base/alloc.h"
 #include "worker/compress/of_job.h"
@@ -16,7 +17,9 @@ struct figures {
     int64_t samples, steps_per_epoch, total_steps, parameters;
     size_t state_bytes, gradient_bytes, activation_bytes, batch_bytes, data_bytes;
     size_t compression_bytes;
+    enum ls_carried carried;
     double whole_bytes; /* per rank and step in f32: what a slice owner reads and everyone gets back */
+    double bf16_bytes;  /* the same as bf16: a rank adds up its own first */
     double moved_bytes; /* with what the job compresses */
 };
 
@@ -48,11 +51,6 @@ static int busiest(const struct ls_plan *plan)
     return found;
 }
 
-static bool has_bf16_wire(const struct ls_job *job)
-{
-    return job->bf16_wire && (strcmp(job->transport, "tcp") == 0 || strcmp(job->transport, "mpi") == 0);
-}
-
 /* Memory of the compressor, and what is left to move. */
 static enum ls_status compress(const struct ls_trainer *trainer, const struct ls_step_program *program,
                                struct figures *f, struct ls_error *err)
@@ -61,8 +59,10 @@ static enum ls_status compress(const struct ls_trainer *trainer, const struct ls
     enum ls_status status = ls_compress_of_job(trainer, program, 0, f->plan.world, NULL, &c, err);
 
     f->moved_bytes = f->whole_bytes;
-    if (has_bf16_wire(trainer->job)) /* a rank adds up its own first */
-        f->moved_bytes = 4.0 * (double)f->parameters * (f->plan.world - 1) / f->plan.world;
+    f->carried = ls_carried_planned(trainer->job);
+    f->bf16_bytes = 4.0 * (double)f->parameters * (f->plan.world - 1) / f->plan.world;
+    if (f->carried == LS_CARRIED_BF16)
+        f->moved_bytes = f->bf16_bytes;
     if (status == LS_OK && c != NULL) {
         f->compression_bytes = ls_compress_bytes(c);
         f->moved_bytes *= 1 - (double)ls_compress_elements(c) / (double)f->parameters;
@@ -161,6 +161,24 @@ static const char *transport_text(const char *transport)
     return "of the launcher";
 }
 
+static void print_wire(const struct ls_job *job, const struct figures *f)
+{
+    char text[160];
+
+    switch (f->carried) {
+    case LS_CARRIED_BF16:
+        printf("wire: bf16; in f32 %.2f MiB\n", f->whole_bytes / 1048576);
+        break;
+    case LS_CARRIED_BF16_BETWEEN_HOSTS:
+        printf("wire: bf16 between hosts, where each replica alone on its host moves %.2f MiB; no effect on one host\n",
+               f->bf16_bytes / 1048576);
+        break;
+    case LS_CARRIED_F32:
+        printf("%s\n", ls_carried_in_vain(job->transport, f->plan.world, text));
+        break;
+    }
+}
+
 static void print_text(const struct ls_trainer *trainer, const struct figures *f)
 {
     const struct ls_job *job = trainer->job;
@@ -189,8 +207,8 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
            f->plan.layout.range_count);
     if (job->compression.name != NULL)
         printf("compression: %s; without it %.2f MiB\n", job->compression.name, f->whole_bytes / 1048576);
-    if (has_bf16_wire(job))
-        printf("wire: bf16; in f32 %.2f MiB\n", f->whole_bytes / 1048576);
+    if (job->bf16_wire)
+        print_wire(job, f);
     printf("job fingerprint: %s\n", trainer->fingerprint);
 }
 
@@ -210,7 +228,7 @@ static void print_json(const struct ls_trainer *trainer, const struct figures *f
         (void)json_array_append_new(ranks, leaves);
     }
     o = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:o}",
+        "{s:s, s:s, s:i, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:o}",
         "strategy", trainer->job->strategy, "transport", trainer->job->transport, "workers", trainer->job->workers,
         "replicas", f->plan.world, "threads", trainer->job->threads, "batch", (json_int_t)trainer->job->batch_size,
         "shards", f->plan.v_total, "samples", (json_int_t)f->samples, "steps_per_epoch", (json_int_t)f->steps_per_epoch,
@@ -218,7 +236,8 @@ static void print_json(const struct ls_trainer *trainer, const struct figures *f
         (json_int_t)f->state_bytes, "gradient_bytes", (json_int_t)f->gradient_bytes, "activation_bytes",
         (json_int_t)f->activation_bytes, "batch_bytes", (json_int_t)f->batch_bytes, "moved_bytes_per_step",
         f->moved_bytes, "moved_bytes_without_compression", f->whole_bytes, "compression_bytes",
-        (json_int_t)f->compression_bytes, "fingerprint", trainer->fingerprint, "ranks", ranks);
+        (json_int_t)f->compression_bytes, "wire", ls_carried_name(f->carried), "fingerprint", trainer->fingerprint,
+        "ranks", ranks);
     (void)json_dumpf(o, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(o);

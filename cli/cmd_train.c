@@ -141,7 +141,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         struct ls_mpi_run mpi = {
             .job = job,
             .view = {.json = o.json, .path = path, .set = &o.job.set, .data = ls_summary_data(job)},
-            .workers = o.job.workers,
+            .workers_typed = o.job.workers != NULL,
             .save_weights = o.save_weights,
             .trace = o.trace,
             .quiet = o.quiet,

@@ -2,8 +2,10 @@
 /* Hosting the coordinator, see host.h. */
 #include "cli/host.h"
 
+#include "cli/carried.h"
 #include "cli/launch.h"
 #include "cli/told.h"
+#include "collective/group.h"
 #include "core/base/alloc.h"
 #include "core/base/str.h"
 #include "core/data/dataset.h"
@@ -39,12 +41,16 @@ static void on_signal(int number, bool again)
     _exit(128 + number);
 }
 
-static void on_ready(void *state, int workers)
+static void on_ready(void *state, const struct ls_server_ready *ready)
 {
-    char line[96];
+    struct ls_host *host = state;
+    char line[160];
 
-    (void)snprintf(line, sizeof line, "%d worker%s joined; training", workers, workers == 1 ? "" : "s");
-    ls_progress_say(&((struct ls_host *)state)->view, line);
+    (void)snprintf(line, sizeof line, "%d worker%s joined; training", ready->workers, ready->workers == 1 ? "" : "s");
+    ls_progress_say(&host->view, line);
+    if (host->job->bf16_wire &&
+        (ready->members == 1 || !ls_provider_carries_bf16(ready->transport, ready->several_hosts)))
+        ls_progress_say(&host->view, ls_carried_in_vain(ready->transport, ready->members, line));
 }
 
 static void on_report(void *state, const struct ls_step_report *report)

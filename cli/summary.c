@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a job as a person reads it, from the summary's JSON. */
+#include "cli/carried.h"
 #include "cli/host.h"
 #include "cli/outcome.h"
 
@@ -16,6 +17,19 @@ static void print_real(const json_t *o, const char *key, const char *text, const
         printf("  %-16s %.6g%s\n", text, json_number_value(value), unit);
     else if (json_is_null(value))
         printf("  %-16s not a finite number\n", text);
+}
+
+/* There only where the job has `wire: bf16`. */
+static void print_wire(const json_t *o)
+{
+    const char *wire = json_string_value(json_object_get(o, "wire"));
+    char text[160];
+
+    if (wire != NULL && strcmp(wire, "bf16") == 0)
+        printf("  %-16s bf16\n", "wire");
+    else if (wire != NULL)
+        printf("%s\n", ls_carried_in_vain(json_string_value(json_object_get(o, "transport")),
+                                          (int)json_integer_value(json_object_get(o, "workers")), text));
 }
 
 static void print_text(const json_t *o, const char *key, const char *text)
@@ -109,6 +123,7 @@ void ls_summary_print(const char *summary, const struct ls_summary_view *view, e
     print_text(o, "params_sha256", "parameters");
     print_text(o, "state_sha256", "state");
     print_text(o, "checkpoint", "checkpoint");
+    print_wire(o);
     if (!ran && json_is_true(json_object_get(o, "finished")))
         printf("Nothing was left to do: --set epochs=N trains on, --fresh --overwrite begins anew\n");
     if (json_is_string(json_object_get(o, "checkpoint")))

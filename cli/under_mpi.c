@@ -182,12 +182,16 @@ static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status
 /* The job file's number is for runs without a launcher; one that was typed beside it is an error. */
 static enum ls_status compare_workers(const struct ls_mpi_run *run, int world, struct ls_error *err)
 {
-    int64_t wanted;
+    const struct ls_job *job = run->job;
 
-    if (run->workers == NULL || !ls_str_to_i64(run->workers, &wanted) || wanted == world)
+    if (!job->workers_overridden || job->workers == world)
         return LS_OK;
-    return ls_error_set(err, LS_EUSAGE, "--workers %s, but the MPI launcher started %d; leave --workers out",
-                        run->workers, world);
+    if (run->workers_typed)
+        return ls_error_set(err, LS_EUSAGE, "--workers %d, but the MPI launcher started %d; leave --workers out",
+                            job->workers, world);
+    return ls_error_set(err, LS_EUSAGE,
+                        "--set run.workers=%d, but the MPI launcher started %d; leave run.workers out of --set",
+                        job->workers, world);
 }
 
 enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)

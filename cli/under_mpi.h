@@ -9,7 +9,7 @@ struct ls_mpi_run {
     struct ls_job *job; /* workers is set to the number of ranks */
     struct ls_summary_view view;
     const char *save_weights, *trace;
-    const char *workers; /* as typed beside the launcher; may be NULL */
+    bool workers_typed; /* --workers was given, not --set run.workers */
     bool quiet, fresh, overwrite;
 };
 

@@ -170,6 +170,29 @@ const char *ls_group_provider(const struct ls_group *group)
     return group->ops->name;
 }
 
+bool ls_provider_carries_bf16(const char *provider, bool several_hosts)
+{
+    const struct ls_provider_ops *ops = find_provider(provider);
+
+    if (ops == NULL || ops->supports == NULL || !ops->supports(LS_ALL_REDUCE, LSI_BF16))
+        return false;
+    return several_hosts || !ops->supports(LS_ALL_REDUCE, LSI_HIERARCHY); /* which shares memory inside a host */
+}
+
+bool ls_group_carries_bf16(const struct ls_group *group)
+{
+    bool several_hosts = false;
+
+    for (int r = 1; r < group->world; r++)
+        several_hosts = several_hosts || strcmp(group->members[r].host, group->members[0].host) != 0;
+    return group->options.bf16_wire && group->world > 1 && ls_provider_carries_bf16(group->ops->name, several_hosts);
+}
+
+bool ls_group_ways_given(const struct ls_group *group)
+{
+    return group->choices.given > 0;
+}
+
 uint64_t ls_group_bytes_moved(const struct ls_group *group)
 {
     return atomic_load_explicit(&group->bytes_moved, memory_order_relaxed);

@@ -63,6 +63,12 @@ int ls_group_rank(const struct ls_group *group);
 int ls_group_world(const struct ls_group *group);
 uint64_t ls_group_generation(const struct ls_group *group);
 const char *ls_group_provider(const struct ls_group *group);
+/* Whether bf16_wire makes sums travel as bf16 over a provider, between members of one host or of several; and whether
+ * it does in this group. */
+bool ls_provider_carries_bf16(const char *provider, bool several_hosts);
+bool ls_group_carries_bf16(const struct ls_group *group);
+/* Whether a user's rows come before the built-in choices (`collectives`, or the environment's). */
+bool ls_group_ways_given(const struct ls_group *group);
 
 /* Memory that peers may read directly (shm) or plain memory (others), zeroed, 64-byte aligned; all members call it in
  * the same order with the same bytes. Ends with the group. */

@@ -27,7 +27,10 @@ void lsi_describe_place(const struct lsi_worker *worker, char *text, size_t size
         [LS_PHASE_CHECKPOINT] = "writing the checkpoint of step",
     };
 
-    (void)snprintf(text, size, "%s %llu", doing[worker->phase], (unsigned long long)worker->step);
+    if (!lsi_worker_began(worker))
+        (void)snprintf(text, size, "before its first step");
+    else
+        (void)snprintf(text, size, "%s %llu", doing[worker->phase], (unsigned long long)worker->step);
 }
 
 void lsi_describe_others(const struct ls_machine *machine, const struct lsi_worker *except, char *text, size_t size)

@@ -53,7 +53,7 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
     lsi_describe_place(worker, place, sizeof place);
     lsi_describe_others(machine, worker, others, sizeof others);
     if (member)
-        (void)snprintf(reason, sizeof reason, "%s %s while %s", who, how, place);
+        (void)snprintf(reason, sizeof reason, "%s %s %s%s", who, how, lsi_worker_began(worker) ? "while " : "", place);
     else
         (void)snprintf(reason, sizeof reason, "%s %s before training began", who, how);
     (void)snprintf(sentence, sizeof sentence, "%s%s", reason, others);

@@ -81,6 +81,8 @@ void lsi_log(struct ls_machine *machine, const char *format, ...) __attribute__(
 struct lsi_worker *lsi_worker_find(struct ls_machine *machine, uint64_t id);
 /* Not finished and not gone. */
 bool lsi_worker_alive(const struct lsi_worker *worker);
+/* Whether it has told of a step, its own first or a later one. */
+bool lsi_worker_began(const struct lsi_worker *worker);
 /* An event of `worker` that may change the state: it is alive and of the current generation. */
 bool lsi_event_current(struct ls_machine *machine, const struct ls_event *event, struct lsi_worker **worker);
 

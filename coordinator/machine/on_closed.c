@@ -19,7 +19,8 @@ void lsi_on_closed(struct ls_machine *machine, const struct ls_event *event, int
         worker->suspect_ms = now_ms;
         return;
     }
-    (void)snprintf(how, sizeof how, "was lost (%s)",
+    /* Nobody sees its exit status: who has not begun may have been told to leave, or have failed on its own machine. */
+    (void)snprintf(how, sizeof how, "%s (%s)", lsi_worker_began(worker) ? "was lost" : "left",
                    event->said.text == NULL ? "the connection was closed" : event->said.text);
     lsi_lose(machine, worker, how);
 }

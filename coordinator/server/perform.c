@@ -6,6 +6,8 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 
+#include <string.h>
+
 #define MEMBER_MESSAGES                                                              \
     (LS_MESSAGE_BIT(LS_MESSAGE_HEARTBEAT) | LS_MESSAGE_BIT(LS_MESSAGE_STEP_REPORT) | \
      LS_MESSAGE_BIT(LS_MESSAGE_CHECKPOINT) | LS_MESSAGE_BIT(LS_MESSAGE_FINISH))
@@ -106,6 +108,19 @@ static void end(struct ls_server *server, const struct ls_action *action)
     server->listener = NULL;
 }
 
+static void tell_ready(struct ls_server *server)
+{
+    struct ls_wire_assignment all;
+    struct ls_server_ready ready = {.workers = server->options.workers};
+
+    ls_machine_assignment(server->machine, 0, &all);
+    ready.members = all.world;
+    ready.transport = all.provider;
+    for (int i = 1; i < all.world; i++)
+        ready.several_hosts = ready.several_hosts || strcmp(all.members[i].host, all.members[0].host) != 0;
+    server->options.on_ready(server->options.state, &ready);
+}
+
 static void show(struct ls_server *server, const struct ls_action *action)
 {
     const struct ls_server_options *options = &server->options;
@@ -116,7 +131,7 @@ static void show(struct ls_server *server, const struct ls_action *action)
     } else if (action->kind == LS_ACTION_LOG) {
         lsi_say(server, action->text);
     } else if (action->kind == LS_ACTION_READY && options->on_ready != NULL) {
-        options->on_ready(options->state, options->workers);
+        tell_ready(server);
     }
     if (action->kind != LS_ACTION_REPORT)
         return;

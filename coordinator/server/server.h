@@ -17,6 +17,13 @@
 
 struct ls_server;
 
+/* Everyone joined, training starts. */
+struct ls_server_ready {
+    int workers, members;  /* members: replicas in all */
+    const char *transport; /* that was chosen: "shm", "tcp", "hybrid", "mpi", "nccl", "self" */
+    bool several_hosts;
+};
+
 struct ls_server_options {
     const char *listen; /* "127.0.0.1:0"; port 0: any */
     uint8_t secret[32];
@@ -35,7 +42,7 @@ struct ls_server_options {
     const char *job_model_text; /* of the model file, NULL: workers read it */
     size_t job_model_length;
     /* Progress, called from ls_server_run's thread; any may be NULL. */
-    void (*on_ready)(void *state, int workers);                          /* everyone joined, training starts */
+    void (*on_ready)(void *state, const struct ls_server_ready *ready);
     void (*on_report)(void *state, const struct ls_step_report *report); /* the newest of rank 0 */
     void (*on_log)(void *state, const char *sentence);                   /* something a person should know */
     void (*on_warning)(void *state, const char *sentence);               /* ... must know; NULL: on_log */

@@ -7,6 +7,8 @@
 #include "core/base/fs.h"
 #include "core/base/str.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -178,6 +180,31 @@ static void read_compression(const struct lsi_section *top, struct ls_job *job)
     lsi_job_check_keys(&options, (const char *const[]){"name"}, 1);
     ls_free(job->compression.name);
     job->compression.name = NULL;
+}
+
+enum ls_status ls_job_set_compression(struct ls_job *job, const struct ls_compression_options *options,
+                                      struct ls_error *err)
+{
+    struct lsi_walk walk = {.file = job->path, .err = err};
+    struct lsi_section top = {.walk = &walk};
+    json_t *value;
+
+    if (!isfinite(options->ratio))
+        return ls_error_set(err, LS_EINVAL, "%s: compression.ratio must be a finite number", job->path);
+    value = json_object();
+    (void)json_object_set_new(value, "name", json_string(options->name != NULL ? options->name : "none"));
+    if (options->ratio != 0)
+        (void)json_object_set_new(value, "ratio", json_real(options->ratio));
+    if (options->rank != 0)
+        (void)json_object_set_new(value, "rank", json_integer(options->rank));
+    if (options->start_step != 0)
+        (void)json_object_set_new(value, "start_step", json_integer((json_int_t)options->start_step));
+    top.object = json_pack("{s:o}", "compression", value);
+    if (top.object == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", job->path);
+    read_compression(&top, job);
+    json_decref(top.object);
+    return walk.status;
 }
 
 /* After math and compression. */
@@ -361,6 +388,16 @@ static void check_strategy(const struct lsi_section *run, struct ls_job *job)
                      job->workers);
 }
 
+/* Whether an override gave the key, or the section that has it. */
+static bool overridden(const struct lsi_section *section, const char *key)
+{
+    char path[200];
+
+    (void)snprintf(path, sizeof path, "%s.%s", section->path, key);
+    return lsi_job_has(section, key) && (json_is_string(json_object_get(section->walk->lines, path)) ||
+                                         json_is_string(json_object_get(section->walk->lines, section->path)));
+}
+
 static void read_run(const struct lsi_section *top, struct ls_job *job)
 {
     static const char *const keys[] = {"strategy", "workers",   "replicas",     "threads",    "transport", "device",
@@ -376,6 +413,7 @@ static void read_run(const struct lsi_section *top, struct ls_job *job)
     lsi_job_check_keys(&run, keys, COUNT(keys));
     job->workers = job->replicas = job->threads = 1;
     lsi_job_int(&run, "workers", 1, LS_JOB_MAX_REPLICAS, &job->workers);
+    job->workers_overridden = overridden(&run, "workers");
     lsi_job_int(&run, "replicas", 1, 16, &job->replicas);
     lsi_job_int(&run, "threads", 1, 1024, &job->threads);
     lsi_job_choice(&run, "strategy", strategies, COUNT(strategies), &job->strategy);

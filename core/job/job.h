@@ -52,11 +52,12 @@ struct ls_job {
         double ratio;
         int rank;
         int64_t start_step;
-    } compression;  /* of gradients; math: fast only */
+    } compression;  /* of gradients; math: fast only. name: ls_free, also of a job that is not ls_job_load's */
     bool bf16_wire; /* wire: bf16; math: fast only */
     /* --- run: never changes a bit --- */
     char *strategy; /* "one_device", "mirrored", "multi_worker" */
     int workers;
+    bool workers_overridden; /* an override gave it, not the file */
     int replicas;
     int threads;
     char *transport;                 /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
@@ -89,6 +90,19 @@ struct ls_job_texts {
 enum ls_status ls_job_load_texts(const struct ls_job_texts *texts, const char *const *overrides, int override_count,
                                  struct ls_job **job, struct ls_error *err);
 void ls_job_destroy(struct ls_job *job);
+
+/* The key `compression` of a job that is made in memory. */
+struct ls_compression_options {
+    const char *name; /* NULL or "none": none; "bf16", "top_k", "power_sgd". Borrowed. */
+    /* 0: not given */
+    double ratio;       /* top_k: above 0 to 1, default 0.01: part of a variable's elements that a step sends */
+    int rank;           /* power_sgd: 1 to 256, default 2: columns of the factors */
+    int64_t start_step; /* power_sgd: 0 to 2^48, default 0: steps before it are sent whole */
+};
+/* Checks them as the key of a job file and fills job->compression, for which job->fast is set before. LS_EINVAL names
+ * job->path and the key. */
+enum ls_status ls_job_set_compression(struct ls_job *job, const struct ls_compression_options *options,
+                                      struct ls_error *err);
 
 /* RFC 8785 JSON of the result-defining keys, each data file replaced by (samples, bytes, sha256 of its first and last
  * MiB), and the model file by the SHA-256 of its canonical JSON. Returned text: ls_free. */

@@ -24,7 +24,8 @@ static json_t *open_short_form(json_t *object, const char *key)
     json_t *value = json_object_get(object, key);
     json_t *named;
 
-    if (!json_is_string(value) || (strcmp(key, "loss") != 0 && strcmp(key, "optimizer") != 0))
+    if (!json_is_string(value) ||
+        (strcmp(key, "loss") != 0 && strcmp(key, "optimizer") != 0 && strcmp(key, "compression") != 0))
         return NULL;
     named = json_pack("{s:O}", "name", value);
     if (named == NULL || json_object_set_new(object, key, named) != 0)

@@ -84,6 +84,18 @@ def command_line(folder):
 
 
 @with_job
+def environment(folder):
+    """A variable that cannot be what it says is refused by every command, also as JSON."""
+    job = os.path.join(folder, "job.yaml")
+    for words in (["train", job], ["plan", job, "--json"], ["inspect", folder], ["version"]):
+        fails(folder, words, USAGE, "LOCKSTEP_LOG", "error, warn, info or debug", '"loud"',
+              env=ls.environment(LOCKSTEP_LOG="loud"))
+        fails(folder, words, USAGE, "LOCKSTEP_HOST", "letters, digits", env=ls.environment(LOCKSTEP_HOST="a b"))
+    for name in ("LOCKSTEP_LOG", "LOCKSTEP_HOST"):
+        ls.run([ls.BINARY, "plan", job], env=ls.environment(**{name: ""}))
+
+
+@with_job
 def settings_of_a_job(folder):
     def rejected(setting, *texts):
         train_fails(folder, INVALID, *texts, words=["--set", setting])
@@ -550,7 +562,7 @@ def failures_in_json(folder):
         ls.end(stopped)
 
 
-CASES = [command_line, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results,
+CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

@@ -159,6 +159,34 @@ def bf16_wire(folder, job, out):
     ls.same(*alone)
 
 
+@with_job
+def bf16_wire_is_told(folder, job, out):
+    """Whether wire: bf16 comes to anything is told before, at the start and at the end."""
+    wire = ["--set", "math=fast", "--set", "wire=bf16", "--max-steps", "3"]
+    none, between = "wire: bf16 has no effect", "bf16 between hosts"
+    for n, (words, planned, told) in enumerate(((["--transport", "tcp"], "bf16", "bf16"),
+                                                (["--transport", "mpi"], "bf16", None),
+                                                (["--transport", "hybrid"], between, "f32"), ([], between, "f32"),
+                                                (["--transport", "shm"], "f32", "f32"), (["--transport", "nccl"], "f32", None),
+                                                (["--workers", "1"], "f32", "f32"))):
+        plan = json.loads(ls.run([ls.BINARY, "plan", job, "--json", *wire, *words])[1])
+        text = ls.run([ls.BINARY, "plan", job, *wire, *words])[1]
+        moved = plan["moved_bytes_per_step"] < plan["moved_bytes_without_compression"]
+        if plan["wire"] != planned or moved != (planned == "bf16") or (none in text) != (planned == "f32") \
+                or (between in text) != (planned == between):
+            raise ls.Failed(f"{words}: {plan}, {text}")
+        if told is None:
+            continue
+        command = [ls.BINARY, "train", job, "--set", f"run.checkpoint.directory={out}{n}", *wire, *words]
+        _, text, err = ls.run(command)
+        if (none in text) != (told == "f32") or (none in err) != (told == "f32"):
+            raise ls.Failed(f"{words}: {text}, {err}")
+        if ls.summary(ls.run(command + ["--json"])[1])["wire"] != told:
+            raise ls.Failed(f"{words}: not {told}")
+    if "wire" in ls.summary(ls.run([ls.BINARY, "train", job, "--json", "--max-steps", "3"])[1]):
+        raise ls.Failed("a job without the key tells of it")
+
+
 def mnist():
     """An epoch of the example's perceptron: close to what it reaches uncompressed (0.964)."""
     reached = []
@@ -175,7 +203,7 @@ def mnist():
 
 
 CASES = [(f.__name__, f) for f in (stop_and_resume, carrier_and_execution, across_hosts, used_again, another_world,
-                                   refused, off, what_is_told, bf16_wire, mnist)]
+                                   refused, off, what_is_told, bf16_wire, bf16_wire_is_told, mnist)]
 
 
 def fast_is_there():

@@ -89,7 +89,10 @@ def bad_job(folder, job, out, expected):
 @with_job
 def other_number_of_workers(folder, job, out, expected):
     ls.says(ls.run(words(job, 2) + ["--workers", "3"], check=False), 2, "--workers 3", "started 2")
+    for extra in (["--set", "run.workers=3"], ["--set", "run={workers: 3}"]):
+        ls.says(ls.run(words(job, 2) + extra, check=False), 2, "run.workers=3", "started 2", "leave run.workers out")
     ls.same(ls.train(job, out, "--workers", "2", mpi=2), expected)
+    ls.same(ls.train(job, out, "--set", "run.workers=2", mpi=2), expected)
 
 
 @with_job

@@ -19,9 +19,9 @@ static void on_log(void *state, const char *sentence)
     (void)strncat(host->log, "\n", sizeof host->log - strlen(host->log) - 1);
 }
 
-static void on_ready(void *state, int workers)
+static void on_ready(void *state, const struct ls_server_ready *ready)
 {
-    ((struct lst_host *)state)->ready = workers;
+    ((struct lst_host *)state)->ready = ready->workers;
 }
 
 static void on_report(void *state, const struct ls_step_report *report)

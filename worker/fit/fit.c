@@ -163,7 +163,7 @@ static enum ls_status check(const struct ls_fit_options *o, struct ls_error *err
     return check_run(o, err);
 }
 
-/* The job owns nothing: every text is the caller's, and nobody writes to one. */
+/* The job owns nothing but the compression's name: every other text is the caller's, and nobody writes to one. */
 static void fill_job(struct ls_job *job, const struct ls_fit_options *o)
 {
     *job = (struct ls_job){.path = (char *)"ls_fit",
@@ -235,7 +235,9 @@ enum ls_status ls_fit_loop(const struct ls_fit_options *options, ls_fit_loop_fn 
         return status;
     fit.result = result != NULL ? &made : NULL;
     fill_job(&fit.job, options);
-    status = ls_trainer_open_with(&fit.job, &parts, &fit.trainer, err);
+    status = ls_job_set_compression(&fit.job, &options->compression, err);
+    if (status == LS_OK)
+        status = ls_trainer_open_with(&fit.job, &parts, &fit.trainer, err);
     if (status == LS_OK)
         status = open_checkpoints(&fit, err);
     if (status == LS_OK)
@@ -243,6 +245,7 @@ enum ls_status ls_fit_loop(const struct ls_fit_options *options, ls_fit_loop_fn 
     ls_ckpt_close(fit.ckpt);
     ls_ckpt_lock_close(fit.lock);
     ls_trainer_close(fit.trainer);
+    ls_free(fit.job.compression.name);
     if (status != LS_OK)
         ls_fit_result_deinit(&made);
     else if (result != NULL)

@@ -33,7 +33,8 @@ struct ls_fit_options {
     int metric_count;
     struct ls_optimizer_options optimizer; /* default: Adam with Keras' values */
     bool fast;                             /* products in a library's order: the bits are no longer the same anywhere */
-    const char *initial_weights;           /* .npz by variable path; NULL: the initialisers */
+    struct ls_compression_options compression; /* of gradients, with `fast` only; the result depends on replicas */
+    const char *initial_weights;               /* .npz by variable path; NULL: the initialisers */
     /* --- never changes a bit --- */
     enum ls_strategy strategy;
     int replicas;         /* mirrored: 1 to 256, default 1 */

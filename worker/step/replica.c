@@ -5,7 +5,6 @@
 #include "core/base/alloc.h"
 #include "worker/compress/of_job.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static enum ls_status make_schedules(struct ls_replica *r, enum ls_step_mode mode, int64_t samples,
@@ -237,7 +236,7 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
                                                                  trainer->job->bf16_wire,
                                                         .beside = r->courier != NULL,
                                                         .any_order = trainer->job->fast,
-                                                        .ways_chosen = getenv("LOCKSTEP_COLLECTIVES") != NULL});
+                                                        .ways_chosen = ls_group_ways_given(group)});
     r->fingerprint = ls_state_fingerprint(r->state, r->device);
     *replica = r;
     return LS_OK;

@@ -70,6 +70,8 @@ enum ls_status ls_replica_summary(struct ls_replica *r, char **json, struct ls_e
     add_real(o, "ms_per_step", r->busy_steps > 0 ? r->busy_s / (double)r->busy_steps * 1e3 : 0);
     add_real(o, "first_step_s", r->first_step_s);
     add_exchange(o, r);
+    if (r->trainer->job->bf16_wire)
+        (void)json_object_set_new(o, "wire", json_string(ls_group_carries_bf16(r->group) ? "bf16" : "f32"));
     if (r->trainer->job->checkpoint_directory != NULL)
         (void)json_object_set_new(o, "checkpoint", json_string(r->trainer->job->checkpoint_directory));
     text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

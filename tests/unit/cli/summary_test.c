@@ -98,3 +98,26 @@ Test(summary, failure)
     show(NULL, NULL, LS_EUSAGE, &err);
     cr_expect_str_eq(shown, "{\"status\":\"usage\",\"exit_status\":2,\"error\":\"what?\"}\n");
 }
+
+/* A `wire: bf16` that comes to nothing is said; one that is in force stands among the rest. */
+Test(summary, wire)
+{
+    static const char form[] = "{\"steps\":3,\"workers\":%d,\"finished\":true,\"device\":\"cpu\","
+                               "\"transport\":\"%s\",\"loss\":1,\"first_step_s\":0.1,\"wire\":\"%s\"}";
+    static const struct {
+        int workers;
+        const char *transport, *wire, *said;
+    } all[] = {{2, "tcp", "bf16", "\n  wire             bf16\n"},
+               {2, "shm", "f32", "\nwire: bf16 has no effect over shm; tcp and mpi take it"},
+               {2, "hybrid", "f32", "\nwire: bf16 has no effect over hybrid on one host"},
+               {1, "self", "f32", "\nwire: bf16 has no effect with one replica"}};
+    struct ls_summary_view view = {.path = "job.yaml"};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char summary[256];
+
+        (void)snprintf(summary, sizeof summary, form, all[i].workers, all[i].transport, all[i].wire);
+        show(summary, &view, LS_OK, NULL);
+        cr_expect_neq(strstr(shown, all[i].said), NULL, "%s", shown);
+    }
+}

@@ -3,6 +3,7 @@
 #include "collective/group_impl.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct ls_group *alone(void)
@@ -57,6 +58,50 @@ Test(group, refuses)
     cr_assert_eq(ls_group_create("tcp", &options, &group, &err), LS_EINVAL);
     cr_assert_not_null(strstr(err.message, "any_order"), "%s", err.message);
     cr_assert_null(group);
+}
+
+/* Who carries bf16: messages always, hybrid between hosts, shared memory and NCCL never. */
+Test(group, carries_bf16)
+{
+    static const struct {
+        const char *provider;
+        bool one_host, several;
+    } all[] = {{"tcp", true, true},   {"mpi", true, true},    {"sim", true, true},    {"hybrid", false, true},
+               {"shm", false, false}, {"nccl", false, false}, {"self", false, false}, {"pigeon", false, false}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        cr_expect_eq(ls_provider_carries_bf16(all[i].provider, false), all[i].one_host, "%s", all[i].provider);
+        cr_expect_eq(ls_provider_carries_bf16(all[i].provider, true), all[i].several, "%s", all[i].provider);
+    }
+}
+
+/* A user's rows are known to the group alone, wherever they come from; an empty text is none. */
+Test(group, ways_given)
+{
+    static const struct {
+        const char *option, *environment;
+        bool given;
+    } all[] = {{NULL, NULL, false},
+               {NULL, "", false},
+               {"", "tcp/any/any/any=canonical", false},
+               {"tcp/any/any/any=canonical", NULL, true},
+               {NULL, "tcp/any/any/any=canonical", true}};
+    struct ls_member self = {.worker = 1, .incarnation = 1};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+        struct ls_group *group = NULL;
+
+        if (all[i].environment != NULL)
+            (void)setenv("LOCKSTEP_COLLECTIVES", all[i].environment, 1);
+        options.members = &self;
+        options.world = 1;
+        options.collectives = all[i].option;
+        cr_assert_eq(ls_group_create("self", &options, &group, NULL), LS_OK);
+        cr_expect_eq(ls_group_ways_given(group), all[i].given, "%zu", i);
+        ls_group_destroy(group);
+        (void)unsetenv("LOCKSTEP_COLLECTIVES");
+    }
 }
 
 /* A mistake in an operation is its caller's alone: the group goes on. */

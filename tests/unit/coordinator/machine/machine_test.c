@@ -367,7 +367,7 @@ Test(machine, names_a_killed_worker)
     cr_expect_str_eq(
         nth(LS_ACTION_END, 0)->text,
         "worker 1 (pid 101) was killed by signal 9 (Killed) while computing step 57; worker 0 was reducing "
-        "step 57, worker 2 was between steps, at step 0");
+        "step 57, worker 2 was before its first step");
     cr_expect_eq(count(LS_ACTION_ORDER), 2);
     cr_expect_eq(nth(LS_ACTION_ORDER, 0)->order, LS_WIRE_ORDER_ABORT);
     cr_expect_str_eq(nth(LS_ACTION_ORDER, 1)->text,
@@ -418,7 +418,7 @@ Test(machine, waits_for_the_exit_status)
     end();
 }
 
-/* A worker that is nobody's child is lost with its connection, at once. */
+/* A worker that is nobody's child is lost with its connection, at once; one that has not begun has left. */
 Test(machine, loses_a_remote_worker_at_once)
 {
     begin(2, "auto");
@@ -426,7 +426,24 @@ Test(machine, loses_a_remote_worker_at_once)
     join(1, -1);
     say(LS_EVENT_CLOSED, 1, LS_OK, "connection reset by peer");
     cr_expect_eq(ls_machine_state(machine), LS_FAILED);
-    cr_expect_not_null(strstr(nth(LS_ACTION_END, 0)->text, "worker 0 (pid 100) was lost (connection reset by peer)"));
+    cr_expect_str_eq(nth(LS_ACTION_END, 0)->text, "worker 0 (pid 100) left (connection reset by peer) before its first "
+                                                  "step; worker 1 was before its first step");
+    cr_expect_eq(nth(LS_ACTION_END, 0)->status, LS_EPEER);
+    end();
+    begin(2, "auto");
+    join(0, -1);
+    join(1, -1);
+    beat(1, 3, LS_PHASE_COMPUTING);
+    say(LS_EVENT_CLOSED, 1, LS_OK, "connection reset by peer");
+    cr_expect_str_eq(nth(LS_ACTION_END, 0)->text, "worker 0 (pid 100) was lost (connection reset by peer) while "
+                                                  "computing step 3; worker 1 was before its first step");
+    end();
+    begin(2, "auto");
+    join(0, -1);
+    say(LS_EVENT_CLOSED, 1, LS_OK, "the connection was closed");
+    cr_expect_eq(ls_machine_state(machine), LS_JOINING);
+    cr_expect_str_eq(nth(LS_ACTION_LOG, 0)->text, "worker 0 (pid 100) left (the connection was closed) before training "
+                                                  "began; another may take its place");
     end();
 }
 

@@ -308,10 +308,11 @@ Test(job, compression)
     static const char *const written[] = {"math=fast", "compression={name: top_k, ratio: 0.01}"};
     static const char *const other[] = {"math=fast", "compression={name: top_k, ratio: 0.02}"};
     static const char *const both[] = {"math=fast", "compression=bf16", "wire=bf16"};
+    static const char *const apart[] = {"math=fast", "compression=top_k", "compression.ratio=0.02"};
     struct ls_error err = LS_ERROR_INIT;
     struct ls_job *refused = NULL;
-    char *base = canonical(NULL), *none = canonical("compression=none"), *json[3];
-    struct ls_job *job = load(sets, 2), *all[3] = {load(plain, 2), load(written, 2), load(other, 2)};
+    char *base = canonical(NULL), *none = canonical("compression=none"), *json[4];
+    struct ls_job *job = load(sets, 2), *all[4] = {load(plain, 2), load(written, 2), load(other, 2), load(apart, 3)};
 
     cr_assert_eq(ls_job_load(path, both, 3, &refused, &err), LS_EINVAL);
     cr_assert(strstr(err.message, "compression is bf16") != NULL, "%s", err.message);
@@ -319,17 +320,40 @@ Test(job, compression)
     cr_assert(job->compression.rank == 4 && job->compression.start_step == 9);
     cr_assert_str_eq(none, base);
     cr_assert_null(strstr(base, "compression"));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         cr_assert_eq(ls_job_canonical_json(all[i], &json[i], NULL), LS_OK);
         ls_job_destroy(all[i]);
     }
     cr_assert_str_eq(json[0], json[1]);
     cr_assert_str_neq(json[0], json[2]);
-    for (int i = 0; i < 3; i++)
+    cr_assert_str_eq(json[3], json[2]);
+    for (int i = 0; i < 4; i++)
         ls_free(json[i]);
     ls_free(none);
     ls_free(base);
     ls_job_destroy(job);
+}
+
+/* Who gave the number of workers: a launcher's own may only be contradicted by the file. */
+Test(job, workers_overridden)
+{
+    static const struct {
+        const char *override;
+        bool overridden;
+        int workers;
+    } all[] = {{"epochs=2", false, 2},
+               {"run.workers=3", true, 3},
+               {"run={workers: 4}", true, 4},
+               {"run={threads: 2}", false, 1},
+               {"run.workers=", false, 1}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct ls_job *job = load(&all[i].override, 1);
+
+        cr_expect_eq(job->workers_overridden, all[i].overridden, "%s", all[i].override);
+        cr_expect_eq(job->workers, all[i].workers, "%s", all[i].override);
+        ls_job_destroy(job);
+    }
 }
 
 /* A seed that a JSON number would round keeps its last digit. */

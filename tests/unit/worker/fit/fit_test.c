@@ -8,6 +8,7 @@
 #include "worker/fit/mirrored.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -232,6 +233,60 @@ Test(fit, foreign_checkpoint)
     cr_assert_eq(ls_fit(&options, NULL, &err), LS_EINVAL);
     cr_assert_neq(strstr(err.message, "data.train.sha256"), NULL, "%s", err.message);
     ls_model_destroy(other);
+    lst_scratch_remove(directory);
+}
+
+/* Compression is the job's: checked by the same rules, and what a run does with it goes on over a checkpoint. */
+Test(fit, compression)
+{
+    static const struct {
+        struct ls_compression_options options;
+        bool exact;
+        const char *said;
+    } wrong[] = {{{.name = "top_k"}, true, "ls_fit: compression is top_k, which loses bits"},
+                 {{.name = "power_sdg"}, false, "did you mean power_sgd?"},
+                 {{.name = "top_k", .ratio = 1.5}, false, "compression.ratio"},
+                 {{.name = "top_k", .ratio = NAN}, false, "compression.ratio"},
+                 {{.name = "power_sgd", .rank = 257}, false, "compression.rank must be from 1 to 256"},
+                 {{.name = "power_sgd", .start_step = -1}, false, "compression.start_step"},
+                 {{.name = "bf16", .rank = 3}, false, "compression.rank is not an option of bf16"},
+                 {{.name = NULL, .ratio = 0.5}, false, "compression.ratio is not an option of none"}};
+    char *directory = lst_scratch_create();
+    struct ls_fit_options options = usual();
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_fit_result plain, whole, cut;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        options.fast = !wrong[i].exact;
+        options.compression = wrong[i].options;
+        cr_assert_eq(ls_fit(&options, NULL, &err), LS_EINVAL, "%zu", i);
+        cr_expect_not_null(strstr(err.message, wrong[i].said), "%s", err.message);
+    }
+    options = usual();
+    options.fast = true;
+    options.strategy = LS_MIRRORED;
+    options.replicas = 2;
+    plain = fit(&options);
+    options.compression = (struct ls_compression_options){.name = "none"};
+    whole = fit(&options);
+    cr_expect_str_eq(whole.params_sha256, plain.params_sha256);
+    ls_fit_result_deinit(&whole);
+    options.compression = (struct ls_compression_options){.name = "bf16"};
+    whole = fit(&options);
+    cr_expect_str_neq(whole.params_sha256, plain.params_sha256);
+    options.checkpoint_directory = directory;
+    options.max_steps = 7;
+    cut = fit(&options);
+    ls_fit_result_deinit(&cut);
+    options.max_steps = 0;
+    cut = fit(&options);
+    cr_expect_str_eq(cut.state_sha256, whole.state_sha256);
+    options.compression = (struct ls_compression_options){.name = "top_k"};
+    cr_expect_eq(ls_fit(&options, NULL, &err), LS_EINVAL);
+    cr_expect_not_null(strstr(err.message, "compression"), "%s", err.message);
+    ls_fit_result_deinit(&cut);
+    ls_fit_result_deinit(&whole);
+    ls_fit_result_deinit(&plain);
     lst_scratch_remove(directory);
 }
 
