@@ -17,7 +17,7 @@ void lsi_describe(const struct lsi_worker *worker, char *text, size_t size)
         (void)snprintf(text, size, "a worker on %s (pid %lld)", worker->host, (long long)worker->pid);
 }
 
-void lsi_describe_place(const struct lsi_worker *worker, char *text, size_t size)
+void lsi_describe_place(const struct ls_machine *machine, const struct lsi_worker *worker, char *text, size_t size)
 {
     static const char *const doing[] = {
         [LS_PHASE_IDLE] = "between steps, at step",
@@ -27,8 +27,10 @@ void lsi_describe_place(const struct lsi_worker *worker, char *text, size_t size
         [LS_PHASE_CHECKPOINT] = "writing the checkpoint of step",
     };
 
-    if (!lsi_worker_began(worker))
+    if (!lsi_worker_began(machine, worker))
         (void)snprintf(text, size, "before its first step");
+    else if (worker->step == 0 && worker->phase == LS_PHASE_IDLE) /* its first heartbeats are on their way */
+        (void)snprintf(text, size, "near step %llu", (unsigned long long)machine->committed + 1);
     else
         (void)snprintf(text, size, "%s %llu", doing[worker->phase], (unsigned long long)worker->step);
 }
@@ -49,7 +51,7 @@ void lsi_describe_others(const struct ls_machine *machine, const struct lsi_work
             more++;
             continue;
         }
-        lsi_describe_place(worker, place, sizeof place);
+        lsi_describe_place(machine, worker, place, sizeof place);
         used += (size_t)snprintf(text + used, size - used, "%s worker %d was %s", named == 0 ? ";" : ",", worker->index,
                                  place);
         named++;

@@ -50,10 +50,11 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
     drop->worker = worker->id;
     drop->child = worker->child;
     lsi_describe(worker, who, sizeof who);
-    lsi_describe_place(worker, place, sizeof place);
+    lsi_describe_place(machine, worker, place, sizeof place);
     lsi_describe_others(machine, worker, others, sizeof others);
     if (member)
-        (void)snprintf(reason, sizeof reason, "%s %s %s%s", who, how, lsi_worker_began(worker) ? "while " : "", place);
+        (void)snprintf(reason, sizeof reason, "%s %s %s%s", who, how, lsi_worker_began(machine, worker) ? "while " : "",
+                       place);
     else
         (void)snprintf(reason, sizeof reason, "%s %s before training began", who, how);
     (void)snprintf(sentence, sizeof sentence, "%s%s", reason, others);

@@ -148,9 +148,9 @@ bool lsi_worker_alive(const struct lsi_worker *worker)
     return worker->life == LSI_JOINED || worker->life == LSI_ACTIVE || worker->life == LSI_SUSPECT;
 }
 
-bool lsi_worker_began(const struct lsi_worker *worker)
+bool lsi_worker_began(const struct ls_machine *machine, const struct lsi_worker *worker)
 {
-    return worker->step > 0 || worker->phase != LS_PHASE_IDLE;
+    return worker->step > 0 || worker->phase != LS_PHASE_IDLE || (worker->index >= 0 && machine->committed > 0);
 }
 
 struct lsi_worker *lsi_worker_find(struct ls_machine *machine, uint64_t id)

@@ -81,15 +81,15 @@ void lsi_log(struct ls_machine *machine, const char *format, ...) __attribute__(
 struct lsi_worker *lsi_worker_find(struct ls_machine *machine, uint64_t id);
 /* Not finished and not gone. */
 bool lsi_worker_alive(const struct lsi_worker *worker);
-/* Whether it has told of a step, its own first or a later one. */
-bool lsi_worker_began(const struct lsi_worker *worker);
+/* Whether it has told of a step, or the group, which it is a member of, has committed one. */
+bool lsi_worker_began(const struct ls_machine *machine, const struct lsi_worker *worker);
 /* An event of `worker` that may change the state: it is alive and of the current generation. */
 bool lsi_event_current(struct ls_machine *machine, const struct ls_event *event, struct lsi_worker **worker);
 
 /* "worker 1 (pid 1234)" */
 void lsi_describe(const struct lsi_worker *worker, char *text, size_t size);
 /* "computing step 57" */
-void lsi_describe_place(const struct lsi_worker *worker, char *text, size_t size);
+void lsi_describe_place(const struct ls_machine *machine, const struct lsi_worker *worker, char *text, size_t size);
 /* "; worker 0 waits while reducing step 57" for the others alive, a few of them by name; empty where there is none. */
 void lsi_describe_others(const struct ls_machine *machine, const struct lsi_worker *except, char *text, size_t size);
 /* Indices nobody has taken: "worker 1" or "workers 1, 3 and 5 others". */

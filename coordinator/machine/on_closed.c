@@ -20,7 +20,7 @@ void lsi_on_closed(struct ls_machine *machine, const struct ls_event *event, int
         return;
     }
     /* Nobody sees its exit status: who has not begun may have been told to leave, or have failed on its own machine. */
-    (void)snprintf(how, sizeof how, "%s (%s)", lsi_worker_began(worker) ? "was lost" : "left",
+    (void)snprintf(how, sizeof how, "%s (%s)", lsi_worker_began(machine, worker) ? "was lost" : "left",
                    event->said.text == NULL ? "the connection was closed" : event->said.text);
     lsi_lose(machine, worker, how);
 }

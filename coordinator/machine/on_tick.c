@@ -62,7 +62,7 @@ static void look_at_stopping(struct ls_machine *machine, int64_t now_ms)
         if (!lsi_worker_alive(worker))
             continue;
         lsi_describe(worker, who, sizeof who);
-        lsi_describe_place(worker, place, sizeof place);
+        lsi_describe_place(machine, worker, place, sizeof place);
         (void)snprintf(sentence, sizeof sentence, "%s did not stop within %.3g s, it was %s", who,
                        (double)machine->options.stop_deadline_ms / 1000, place);
         lsi_fail(machine, LS_ETIMEOUT, sentence);

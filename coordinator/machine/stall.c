@@ -55,7 +55,8 @@ static void describe_operation(const struct lsi_worker *worker, char *text, size
 }
 
 /* What the rank does that is waited for, or that it waits as well (in a circle). */
-static void describe_meanwhile(const struct lsi_worker *culprit, int rank, char *text, size_t size)
+static void describe_meanwhile(const struct ls_machine *machine, const struct lsi_worker *culprit, int rank, char *text,
+                               size_t size)
 {
     char place[64];
 
@@ -64,7 +65,7 @@ static void describe_meanwhile(const struct lsi_worker *culprit, int rank, char 
         (void)snprintf(text, size, "which waits itself in %s", place);
         return;
     }
-    lsi_describe_place(culprit, place, sizeof place);
+    lsi_describe_place(machine, culprit, place, sizeof place);
     (void)snprintf(text, size, "which is %s", place);
 }
 
@@ -75,7 +76,7 @@ static void say(struct ls_machine *machine, const struct lsi_worker *waiter, int
     describe_rank(machine, waiter->wait.rank, who, sizeof who);
     describe_rank(machine, rank, whom, sizeof whom);
     describe_operation(waiter, operation, sizeof operation);
-    describe_meanwhile(lsi_rank_owner(machine, rank), rank, meanwhile, sizeof meanwhile);
+    describe_meanwhile(machine, lsi_rank_owner(machine, rank), rank, meanwhile, sizeof meanwhile);
     if (waiters > 1)
         (void)snprintf(others, sizeof others, " and %d more", waiters - 1);
     if (rank != waiter->wait.for_rank)

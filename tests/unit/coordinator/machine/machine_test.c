@@ -440,6 +440,14 @@ Test(machine, loses_a_remote_worker_at_once)
     end();
     begin(2, "auto");
     join(0, -1);
+    join(1, -1);
+    report(1, 1, 35); /* the group's steps are everyone's */
+    say(LS_EVENT_CLOSED, 2, LS_OK, "the connection was closed");
+    cr_expect_str_eq(nth(LS_ACTION_END, 0)->text, "worker 1 (pid 101) was lost (the connection was closed) while near "
+                                                  "step 36; worker 0 was between steps, at step 35");
+    end();
+    begin(2, "auto");
+    join(0, -1);
     say(LS_EVENT_CLOSED, 1, LS_OK, "the connection was closed");
     cr_expect_eq(ls_machine_state(machine), LS_JOINING);
     cr_expect_str_eq(nth(LS_ACTION_LOG, 0)->text, "worker 0 (pid 100) left (the connection was closed) before training "
