@@ -6,6 +6,7 @@
 #include "core/base/clock.h"
 #include "core/base/str.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static void group_free(struct ls_group *group)
     for (int i = 0; i < group->plain_count; i++)
         ls_free(group->plain[i]);
     ls_free(group->plain);
+    lsi_turns_deinit(&group->own_turns);
     lsi_tree_cache_deinit(&group->trees);
     ls_free(group->flat);
     ls_free(group->members);
@@ -124,6 +126,8 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
     made->ops = ops;
     made->origin = origin;
     made->parent = origin != NULL && !origin->inside ? origin->group : NULL;
+    lsi_turns_init(&made->own_turns);
+    made->turns = made->parent != NULL ? made->parent->turns : &made->own_turns;
     status = keep_options(made, options, err);
     if (status == LS_OK && origin != NULL && origin->inside)
         status = keep_names(made, origin, err);
@@ -251,7 +255,7 @@ static enum ls_status reserve_plain(struct ls_group *group, size_t bytes, struct
     return ls_error_set(err, LS_ENOMEM, "no memory for %zu bytes of a group's buffers", bytes);
 }
 
-enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err)
+static enum ls_status register_memory(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err)
 {
     enum ls_status status;
 
@@ -268,6 +272,15 @@ enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **me
         return group->ops->map(group->state, bytes, memory, err);
     *memory = group->plain[group->plain_count - 1];
     return LS_OK;
+}
+
+enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err)
+{
+    bool turn = lsi_turn_take(group->turns);
+    enum ls_status status = register_memory(group, bytes, memory, err);
+
+    lsi_turn_give(group->turns, turn);
+    return status;
 }
 
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason)
@@ -305,6 +318,7 @@ void ls_group_destroy(struct ls_group *group)
 {
     if (group == NULL)
         return;
+    assert(atomic_load(&group->held) == 0); /* its streams have seen its operations end, or were destroyed */
     if (group->head != NULL)
         ls_group_abort(group, "it was closed while an operation ran");
     group->ops->destroy(group->state);

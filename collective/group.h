@@ -3,14 +3,18 @@
  * Groups of replicas and their collectives. A group is immutable: members with incarnations, one generation; it
  * forms, runs, aborts and dies. Operations are non-blocking and run in the order in which every member starts them
  * (their sequence). Abort is local, idempotent, callable from any thread and never blocks; nothing hangs.
- * A member may be a process or a thread of one. One thread at a time starts and waits on a member's group.
+ * A member may be a process or a thread of one. One thread at a time starts and waits on a member's group; once a fence
+ * was made of a request, or a stream was handed one, any thread may, in turns that the group sees to (a call may wait
+ * some milliseconds for its turn): so a stream drives the group while its member goes on.
  */
 #ifndef LOCKSTEP_COLLECTIVE_GROUP_H
 #define LOCKSTEP_COLLECTIVE_GROUP_H
 
+#include "core/device/fence.h"
 #include "core/device/shards.h"
 #include "core/tensor/tensor.h"
 
+struct ls_device_stream;
 struct ls_group;
 struct ls_request;
 struct ls_sim_network;
@@ -130,6 +134,16 @@ enum ls_status ls_request_wait(struct ls_request *request, struct ls_error *err)
 /* The same for a thread beside those that compute: it does not spin, so it is woken a little later, unless *hurry is
  * true, which any thread may change. */
 enum ls_status ls_request_wait_beside(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err);
+/* Work submitted to the stream afterwards begins when the operation has completed here. Where it failed that work is
+ * skipped, and the stream fails with the group's reason. Takes the request on success: the stream drives the operation
+ * to its end, which is within the group's deadline, and ends it; a stream that is destroyed before aborts the group.
+ * The group is destroyed after the stream has got behind it (ls_device_stream_synchronize, an event) or was destroyed.
+ * LS_EUNSUPPORTED: an MPI library that allows one thread only. */
+enum ls_status ls_request_wait_on_stream(struct ls_request *request, struct ls_device_stream *stream,
+                                         struct ls_error *err);
+/* The request as a fence, good until the group ends: testing it makes progress, waiting for it drives the group, also
+ * where another thread does the same. The request stays the caller's to end. */
+enum ls_status ls_request_fence(struct ls_request *request, struct ls_fence *fence, struct ls_error *err);
 /* start + wait */
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);
 /* Whether a thread of its own may drive this member's operations while the others compute, and gains by it: the network

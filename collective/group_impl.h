@@ -10,6 +10,7 @@
 #include "collective/choice.h"
 #include "collective/group.h"
 #include "collective/tree.h"
+#include "collective/turns.h"
 
 #include <stdatomic.h>
 
@@ -42,6 +43,7 @@ struct ls_request {
     enum lsi_way way;
     bool published;
     bool finished;
+    bool unattended; /* a stream waits for its end, and nobody ends the request: it goes by itself */
     enum ls_status status;
 };
 
@@ -76,7 +78,12 @@ struct ls_group {
     int rank;
     uint64_t generation;
     int64_t wait_deadline_ms;
-    uint64_t sequence; /* of the newest started operation */
+    uint64_t sequence;       /* of the newest started operation */
+    uint64_t settled;        /* of the newest that has ended: they end in order */
+    uint64_t completed;      /* of the newest that ended well */
+    struct lsi_turns *turns; /* of the group that all were split from */
+    struct lsi_turns own_turns;
+    _Atomic int held; /* waits of streams for operations */
     struct ls_request *head;
     struct ls_request *tail;
     struct ls_request *spare;
@@ -135,6 +142,8 @@ struct ls_provider_ops {
     int (*heard_wait)(void *state, int peer);
     /* Optional, for ls_group_drives_beside; absent: no. */
     bool (*drives_beside)(const void *state);
+    /* Optional: whether only the thread that the group was made in may drive it; absent: any, one at a time. */
+    bool (*one_thread)(const void *state);
     /* Optional: the time that deadlines are measured in, where it is not the clock's. */
     uint64_t (*now_ns)(void *state);
 };
@@ -155,6 +164,15 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
 /* Puts the recorded reason into err. */
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
+/* Drives the group in the calling thread, which has the turn, until the operation of that sequence has ended (LS_OK,
+ * also where it failed) or patience has. patience and its hurry: nullable; a thread without hurry spins. */
+struct lsi_patience;
+enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const struct lsi_patience *patience,
+                               struct ls_error *err);
+/* One round of it, without waiting. */
+void lsi_group_poll(struct ls_group *group, uint64_t sequence);
+/* The request is to be used again. */
+void lsi_request_give(struct ls_request *request);
 /* How a member is called in sentences: its rank, or that in the group which this one is inside of. */
 int lsi_rank_name(const struct ls_group *group, int rank);
 /* "rank 3 (worker 7 on host a)" into text; returns text. */

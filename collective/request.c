@@ -6,6 +6,7 @@
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
 #include "core/base/hash.h"
+#include "core/device/fence_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -186,7 +187,7 @@ static struct ls_request *take_request(struct ls_group *group)
     return request;
 }
 
-static void give_request(struct ls_request *request)
+void lsi_request_give(struct ls_request *request)
 {
     request->next = request->group->spare;
     request->group->spare = request;
@@ -219,12 +220,17 @@ static void finish_head(struct ls_group *group, enum ls_status status)
     request->next = NULL;
     request->status = status;
     request->finished = true;
+    group->settled = request->sequence;
+    if (status == LS_OK)
+        group->completed = request->sequence;
     retract_wait(group);
     lsi_waiting_clear(group);
     if (request->op.finished_ns != NULL)
         *request->op.finished_ns = ls_clock_now_ns();
     if (request->tree != NULL)
         ((struct lsi_tree *)request->tree)->uses--;
+    if (request->unattended)
+        lsi_request_give(request);
 }
 
 /* The group is over: every request ends with the recorded reason. */
@@ -290,8 +296,8 @@ static enum ls_status advance(struct ls_group *group, struct ls_error *err)
     return LS_OK;
 }
 
-enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective *collective,
-                              struct ls_request **request, struct ls_error *err)
+static enum ls_status start(struct ls_group *group, const struct ls_collective *collective, struct ls_request **request,
+                            struct ls_error *err)
 {
     struct ls_request *made;
     enum ls_status status;
@@ -309,7 +315,7 @@ enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective
     made->element_bytes = collective->kind == LS_BARRIER ? 1 : ls_dtype_size(collective->dtype);
     status = bind_tree(made, err);
     if (status != LS_OK) {
-        give_request(made);
+        lsi_request_give(made);
         return status;
     }
     if (made->tree != NULL)
@@ -321,6 +327,16 @@ enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective
     (void)advance(group, NULL);
     *request = made;
     return LS_OK;
+}
+
+enum ls_status ls_group_start(struct ls_group *group, const struct ls_collective *collective,
+                              struct ls_request **request, struct ls_error *err)
+{
+    bool turn = lsi_turn_take(group->turns);
+    enum ls_status status = start(group, collective, request, err);
+
+    lsi_turn_give(group->turns, turn);
+    return status;
 }
 
 static uint64_t now_ns(const struct ls_group *group)
@@ -399,49 +415,81 @@ static void watch_deadline(struct ls_group *group)
     }
 }
 
+void lsi_group_poll(struct ls_group *group, uint64_t sequence)
+{
+    if (group->settled < sequence)
+        (void)advance(group, NULL);
+    if (group->settled < sequence)
+        watch_parents(group);
+    if (group->settled < sequence)
+        watch_deadline(group);
+}
+
 enum ls_status ls_request_test(struct ls_request *request, struct ls_error *err)
 {
     struct ls_group *group = request->group;
+    bool turn = lsi_turn_take(group->turns);
+    enum ls_status status = LS_EAGAIN;
 
-    if (!request->finished) {
-        (void)advance(group, NULL);
-        if (!request->finished)
-            watch_parents(group);
-        if (!request->finished)
-            watch_deadline(group);
-    }
-    if (!request->finished)
-        return LS_EAGAIN;
-    if (request->status != LS_OK)
-        return lsi_group_end_error(group, err);
-    give_request(request);
+    lsi_group_poll(group, request->sequence);
+    if (request->finished)
+        status = request->status != LS_OK ? lsi_group_end_error(group, err) : LS_OK;
+    if (request->finished && status == LS_OK)
+        lsi_request_give(request);
+    lsi_turn_give(group->turns, turn);
+    return status;
+}
+
+/* The group's own deadline is the end of every wait; whoever waits may lose patience before. */
+static enum ls_status lose_patience(const struct ls_group *group, uint64_t sequence,
+                                    const struct lsi_patience *patience, uint64_t began_ns, struct ls_error *err)
+{
+    int rank = lsi_rank_name(group, group->rank);
+    uint64_t now;
+
+    if (patience->abandon != NULL && atomic_load_explicit(patience->abandon, memory_order_relaxed))
+        return ls_error_set(err, LS_EINTERRUPTED, "%s was closed while it waited for operation %llu of rank %d",
+                            patience->who, (unsigned long long)sequence, rank);
+    if (patience->deadline_ns == UINT64_MAX)
+        return LS_OK;
+    now = ls_clock_now_ns();
+    if (now >= patience->deadline_ns)
+        return ls_error_set(err, LS_ETIMEOUT, "%s waited %.1f s for operation %llu of rank %d, which goes on",
+                            patience->who, (double)(now - began_ns) * 1e-9, (unsigned long long)sequence, rank);
     return LS_OK;
 }
 
-/* hurry: NULL, or where it is false a provider does not spin. */
-static void drive(struct ls_request *request, const _Atomic bool *hurry)
+enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const struct lsi_patience *patience,
+                               struct ls_error *err)
 {
-    struct ls_group *group = request->group;
-    uint64_t ticks = group->ticks;
+    const _Atomic bool *hurry = patience != NULL ? patience->hurry : NULL;
+    uint64_t ticks = group->ticks, began_ns = patience != NULL ? ls_clock_now_ns() : 0;
     bool slept = false, asleep;
     int round = 0;
 
     for (;;) {
         (void)advance(group, NULL);
-        if (request->finished)
-            return;
+        if (group->settled >= sequence)
+            return LS_OK;
         if (group->ticks != ticks) {
             ticks = group->ticks;
             round = 0;
         }
         /* The clock is read after sleeps and now and then. */
         if ((round & 63) == 63 || slept) {
+            enum ls_status status = LS_OK;
             watch_parents(group);
-            if (!request->finished)
+            if (group->settled < sequence)
                 watch_deadline(group);
+            if (group->settled < sequence && patience != NULL)
+                status = lose_patience(group, sequence, patience, began_ns, err);
+            if (status != LS_OK)
+                return status;
         }
-        if (request->finished)
-            return;
+        if (group->settled >= sequence)
+            return LS_OK;
+        if (lsi_turn_pass(group->turns))
+            continue;
         asleep = hurry != NULL && !atomic_load_explicit(hurry, memory_order_relaxed);
         slept = group->ops->idle(group->state, asleep ? ASLEEP : round);
         round = round < INT32_MAX ? round + 1 : round;
@@ -450,15 +498,18 @@ static void drive(struct ls_request *request, const _Atomic bool *hurry)
 
 static enum ls_status wait_for(struct ls_request *request, const _Atomic bool *hurry, struct ls_error *err)
 {
+    const struct lsi_patience patience = {.deadline_ns = UINT64_MAX, .hurry = hurry};
     struct ls_group *group = request->group;
+    bool turn = lsi_turn_take(group->turns);
     enum ls_status status;
 
     if (!request->finished)
-        drive(request, hurry);
+        (void)lsi_group_drive(group, request->sequence, hurry != NULL ? &patience : NULL, NULL);
     status = request->status;
     if (status != LS_OK)
         status = lsi_group_end_error(group, err);
-    give_request(request);
+    lsi_request_give(request);
+    lsi_turn_give(group->turns, turn);
     return status;
 }
 

@@ -76,7 +76,8 @@ static enum ls_status form(struct ls_group *group, const struct choice *all, int
     return lsi_group_create(group->ops, &options, &origin, split, err);
 }
 
-enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct ls_group **split, struct ls_error *err)
+static enum ls_status split_group(struct ls_group *group, int color, int key, struct ls_group **split,
+                                  struct ls_error *err)
 {
     struct choice mine = {.color = color < 0 ? -1 : color, .key = key};
     struct choice all[LS_MAX_MEMBERS];
@@ -107,5 +108,14 @@ enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct
         status = form(group, all, listener, split, err);
     if (status != LS_OK || color < 0)
         ls_tcp_unlisten(listener);
+    return status;
+}
+
+enum ls_status ls_group_split(struct ls_group *group, int color, int key, struct ls_group **split, struct ls_error *err)
+{
+    bool turn = lsi_turn_take(group->turns);
+    enum ls_status status = split_group(group, color, key, split, err);
+
+    lsi_turn_give(group->turns, turn);
     return status;
 }

@@ -451,6 +451,12 @@ static bool drives_beside(const void *state)
     return lsi_mpi_launch_get()->any_thread;
 }
 
+static bool one_thread(const void *state)
+{
+    (void)state;
+    return !lsi_mpi_launch_get()->any_thread;
+}
+
 const struct ls_provider_ops lsi_mpi_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
@@ -465,4 +471,5 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .look = lsi_message_look,
     .context = mpi_context,
     .drives_beside = drives_beside,
+    .one_thread = one_thread,
 };
