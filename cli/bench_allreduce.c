@@ -59,20 +59,31 @@ static enum ls_status parse_sizes(struct ls_bench_allreduce *bench, const char *
     return LS_OK;
 }
 
+#define HOSTS_NOT_GIVEN (-1)
+
+static enum ls_status check_hosts(struct ls_bench_allreduce *bench, int64_t hosts, struct ls_error *err)
+{
+    if (hosts != HOSTS_NOT_GIVEN && strcmp(bench->backend, "hybrid") != 0)
+        return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid");
+    if (hosts != HOSTS_NOT_GIVEN && (hosts < 1 || hosts > bench->ranks))
+        return ls_error_set(err, LS_EUSAGE, "--hosts is from 1 to the %d ranks, not %lld", bench->ranks,
+                            (long long)hosts);
+    bench->hosts = hosts != HOSTS_NOT_GIVEN ? (int)hosts : bench->ranks < 2 ? 1 : 2;
+    return LS_OK;
+}
+
 static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int64_t rounds, const char *against,
                             struct ls_error *err)
 {
     const char *backend = bench->backend;
 
     if (ranks < 1 || ranks > LS_BENCH_MAX_RANKS)
-        return ls_error_set(err, LS_EUSAGE, "--ranks is from 1 to %d", LS_BENCH_MAX_RANKS);
+        return ls_error_set(err, LS_EUSAGE, "--ranks is from 1 to %d, not %lld", LS_BENCH_MAX_RANKS, (long long)ranks);
     if (rounds < 1 || rounds > MOST_ROUNDS)
-        return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d", MOST_ROUNDS);
+        return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d, not %lld", MOST_ROUNDS, (long long)rounds);
     if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "hybrid") != 0 &&
         strcmp(backend, "mpi") != 0 && strcmp(backend, "nccl") != 0)
         return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp, hybrid, mpi and nccl, not \"%s\"", backend);
-    if (bench->hosts < 1)
-        return ls_error_set(err, LS_EUSAGE, "--hosts is at least 1");
     if (against != NULL && strcmp(against, "mpi") != 0 && strcmp(against, "gloo") != 0)
         return ls_error_set(err, LS_EUSAGE, "--against knows mpi and gloo, not \"%s\"", against);
     bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
@@ -206,7 +217,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 {
     struct ls_bench_allreduce bench = {.backend = "shm"};
     const char *against = NULL, *sizes = USUAL_SIZES;
-    int64_t ranks = 2, rounds = 15, hosts = 2;
+    int64_t ranks = 2, rounds = 15, hosts = HOSTS_NOT_GIVEN;
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
         {"backend", "NAME",
@@ -226,9 +237,10 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         {NULL, NULL, NULL, LS_OPTION_FLAG, NULL}};
     enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 0, NULL, err);
 
-    bench.hosts = (int)(hosts < ranks ? hosts : ranks);
     if (status == LS_OK)
         status = check(&bench, ranks, rounds, against, err);
+    if (status == LS_OK)
+        status = check_hosts(&bench, hosts, err);
     if (status == LS_OK)
         status = parse_sizes(&bench, sizes, err);
     if (status != LS_OK)

@@ -8,6 +8,7 @@
 #include "cli/capture.h"
 #include "cli/command.h"
 #include "cli/overlap.h"
+#include "core/job/job.h"
 #include "core/base/fs.h"
 
 #include <jansson.h>
@@ -119,8 +120,9 @@ static enum ls_status bench_overlap(struct bench *b, const char *model, struct l
     b->model = ls_bench_model_find(model != NULL ? model : "cnn");
     if (b->model == NULL)
         return ls_error_set(err, LS_EUSAGE, "there is no bench model \"%s\"; mlp and cnn are there", model);
-    if (b->workers < 2)
-        return ls_error_set(err, LS_EUSAGE, "--workers is from 2: one alone has nobody to talk to");
+    if (b->workers < 2 || b->workers > LS_JOB_MAX_REPLICAS)
+        return ls_error_set(err, LS_EUSAGE, "--workers is from 2 to %d, not %lld: one alone has nobody to talk to",
+                            LS_JOB_MAX_REPLICAS, (long long)b->workers);
     if (b->steps == 0)
         b->steps = b->model->steps;
     (void)unsetenv(RATE_VARIABLE);

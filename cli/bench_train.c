@@ -5,6 +5,7 @@
 #include "cli/capture.h"
 #include "cli/command.h"
 #include "cli/peak.h"
+#include "core/job/job.h"
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/base/str.h"
@@ -196,8 +197,11 @@ static enum ls_status bench_train(struct bench *b, const char *model, const char
         return ls_error_set(err, LS_EUSAGE, "there is no bench model \"%s\"; mlp and cnn are there", model);
     if (against != NULL && strcmp(against, "torch") != 0)
         return ls_error_set(err, LS_EUSAGE, "--against knows torch, not \"%s\"", against);
-    if (b->rounds < 1 || b->rounds > MAX_ROUNDS || b->workers < 1)
-        return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d, --workers from 1", MAX_ROUNDS);
+    if (b->rounds < 1 || b->rounds > MAX_ROUNDS)
+        return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d, not %lld", MAX_ROUNDS, (long long)b->rounds);
+    if (b->workers < 1 || b->workers > LS_JOB_MAX_REPLICAS)
+        return ls_error_set(err, LS_EUSAGE, "--workers is from 1 to %d, not %lld", LS_JOB_MAX_REPLICAS,
+                            (long long)b->workers);
     b->torch = against != NULL;
     if (b->steps == 0)
         b->steps = b->model->steps;

@@ -42,8 +42,10 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
             return benches[i]->run(benches[i], argc - 1, argv + 1, err);
     }
     nearest = ls_str_nearest(argv[1], names, BENCH_COUNT);
-    return ls_error_set(err, LS_EUSAGE, "there is no bench \"%s\"; %s lockstep bench %s", argv[1],
-                        nearest != NULL ? "did you mean" : "the first is", nearest != NULL ? nearest : names[0]);
+    if (nearest != NULL)
+        return ls_error_set(err, LS_EUSAGE, "there is no bench \"%s\"; did you mean lockstep bench %s?", argv[1],
+                            nearest);
+    return ls_error_set(err, LS_EUSAGE, "there is no bench \"%s\": lockstep bench %s", argv[1], command->arguments);
 }
 
 const struct ls_command ls_cmd_bench = {.name = "bench",

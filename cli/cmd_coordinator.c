@@ -35,8 +35,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
 
     if (status == LS_OK && (join_timeout_s == 0 || join_timeout_s > MAX_JOIN_TIMEOUT_S))
-        status = ls_error_set(err, LS_EUSAGE, "--join-timeout needs a whole number of seconds from 1 to %d",
-                              MAX_JOIN_TIMEOUT_S);
+        status = ls_error_set(err, LS_EUSAGE, "--join-timeout needs a whole number of seconds from 1 to %d, not %lld",
+                              MAX_JOIN_TIMEOUT_S, (long long)join_timeout_s);
     if (status != LS_OK)
         return status;
     status = ls_job_options_load(&o, path, &job, err);

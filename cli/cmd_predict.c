@@ -2,6 +2,7 @@
 /* lockstep predict: a checkpoint's outputs for the samples of a file, as .npy. */
 #include "cli/job_options.h"
 #include "cli/one_replica.h"
+#include "cli/place.h"
 #include "core/base/alloc.h"
 #include "core/base/buf.h"
 #include "core/base/fs.h"
@@ -152,6 +153,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_error_set(err, LS_EUSAGE, "--output FILE.npy is needed");
     if (status == LS_OK)
         status = ls_job_options_load(&o, path, &job, err);
+    if (status == LS_OK)
+        status = ls_place_check("--output", output, job, input, err);
     if (status == LS_OK) {
         struct ls_job_data data = job->test.format != NULL ? job->test : job->validation;
         char copy[2][4096];

@@ -3,6 +3,7 @@
 #include "cli/host.h"
 #include "cli/job_options.h"
 #include "cli/launch.h"
+#include "cli/place.h"
 #include "cli/under_mpi.h"
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
@@ -11,7 +12,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct train_options {
@@ -98,21 +98,6 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
     return status;
 }
 
-/* Before a long run, not behind it: the directory of a file that the end will write. */
-static enum ls_status check_place(const char *option, const char *path, struct ls_error *err)
-{
-    char *directory = path != NULL ? ls_path_directory(path) : NULL;
-    struct stat at;
-    enum ls_status status = LS_OK;
-
-    if (path != NULL && stat(path, &at) == 0 && S_ISDIR(at.st_mode))
-        status = ls_error_set(err, LS_EIO, "%s %s: this is a directory; a file is to be written", option, path);
-    else if (directory != NULL && access(directory, W_OK | X_OK) != 0)
-        status = ls_error_set(err, LS_EIO, "%s %s: nothing can be written in %s", option, path, directory);
-    ls_free(directory);
-    return status;
-}
-
 static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
 {
     struct train_options o = {.json = false};
@@ -132,11 +117,11 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     if (status == LS_OK && o.overwrite && !o.fresh)
         status = ls_error_set(err, LS_EUSAGE, "--overwrite only goes with --fresh");
     if (status == LS_OK)
-        status = check_place("--trace", o.trace, err);
-    if (status == LS_OK)
-        status = check_place("--save-weights", o.save_weights, err);
-    if (status == LS_OK)
         status = ls_job_options_load(&o.job, path, &job, err);
+    if (status == LS_OK)
+        status = ls_place_check("--trace", o.trace, job, NULL, err);
+    if (status == LS_OK)
+        status = ls_place_check("--save-weights", o.save_weights, job, NULL, err);
     if (status == LS_OK) {
         struct ls_mpi_run mpi = {
             .job = job,

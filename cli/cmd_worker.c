@@ -102,7 +102,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         return status;
     a.index = -1;
     if (index != NULL && (!ls_str_to_i64(index, &a.index) || a.index < 0 || a.index > 65535))
-        return ls_error_set(err, LS_EUSAGE, "--index needs a whole number from 0, not \"%s\"", index);
+        return ls_error_set(err, LS_EUSAGE, "--index needs a whole number from 0 to 65535, not \"%s\"", index);
     if (a.coordinator == NULL)
         return ls_error_set(err, LS_EUSAGE, "--coordinator HOST:PORT is needed");
     launched = a.parent > 0;

@@ -45,6 +45,27 @@ void ls_job_words_free(struct ls_job_words *words)
     memset(words, 0, sizeof *words);
 }
 
+/* A complaint about an override that an option made names the option, as it was typed. */
+static enum ls_status blame_option(const struct ls_job_words *words, enum ls_status status, struct ls_error *err)
+{
+    static const char set[] = "--set ", run[] = "run.";
+
+    for (int i = 0; status != LS_OK && err != NULL && i < words->made_count; i++) {
+        const char *made = words->made[i], *equals = strchr(made, '=');
+        size_t length = strlen(made);
+        struct ls_error typed = LS_ERROR_INIT;
+
+        if (strncmp(err->message, set, sizeof set - 1) != 0 ||
+            strncmp(err->message + sizeof set - 1, made, length) != 0)
+            continue;
+        (void)ls_error_set(&typed, status, "--%.*s %s%s", (int)(equals - made) - (int)sizeof run + 1,
+                           made + sizeof run - 1, equals + 1, err->message + sizeof set - 1 + length);
+        *err = typed;
+        break;
+    }
+    return status;
+}
+
 enum ls_status ls_job_options_load(const struct ls_job_options *options, const char *path, struct ls_job **job,
                                    struct ls_error *err)
 {
@@ -52,7 +73,7 @@ enum ls_status ls_job_options_load(const struct ls_job_options *options, const c
     enum ls_status status = ls_job_words_make(options, &words, err);
 
     if (status == LS_OK)
-        status = ls_job_load(path, words.items, words.count, job, err);
+        status = blame_option(&words, ls_job_load(path, words.items, words.count, job, err), err);
     if (status == LS_OK && options->max_steps > 0)
         (*job)->max_steps = options->max_steps;
     ls_job_words_free(&words);
@@ -87,7 +108,7 @@ enum ls_status ls_job_options_load_fetched(const struct ls_job_options *options,
     for (int i = 0; i < words.count; i++)
         all[total++] = words.items[i];
     if (status == LS_OK)
-        status = ls_job_load_texts(&texts, all, total, job, err);
+        status = blame_option(&words, ls_job_load_texts(&texts, all, total, job, err), err);
     if (status == LS_OK && (options->max_steps > 0 || told->max_steps > 0))
         (*job)->max_steps = options->max_steps > 0 ? options->max_steps : told->max_steps;
     ls_job_words_free(&words);

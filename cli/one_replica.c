@@ -28,7 +28,7 @@ enum ls_status ls_checkpoint_of_job(const struct ls_job *job, const char *direct
     if (fell_back != NULL)
         ls_log(LS_LOG_WARN, "checkpoint.fallback", "%s", fell_back);
     ls_free(fell_back);
-    if (status == LS_ENOENT)
+    if (status == LS_ENOENT && directory == NULL)
         return ls_error_set(err, LS_ENOENT, "there is no checkpoint in %s yet; lockstep train %s makes one", from,
                             job->path);
     return status;

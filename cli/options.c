@@ -11,7 +11,8 @@
 
 static void print_help(const struct ls_command *command, const struct ls_option *options)
 {
-    printf("Usage: lockstep %s %s\n\n%s.\n", command->name, command->arguments, command->summary);
+    printf("Usage: lockstep %s%s%s\n\n%s.\n", command->name, command->arguments[0] != '\0' ? " " : "",
+           command->arguments, command->summary);
     if (command->about != NULL)
         printf("\n%s\n", command->about);
     printf("\nOptions:\n");
@@ -52,18 +53,25 @@ static enum ls_status unknown(const struct ls_command *command, const struct ls_
                         word, command->name);
 }
 
+/* "host:7000", "[::1]:7000" */
 static bool is_address(const char *value)
 {
     const char *colon = strrchr(value, ':');
     int64_t port;
 
-    return colon != NULL && colon != value && ls_str_to_i64(colon + 1, &port) && port >= 0 && port <= 65535;
+    if (colon == NULL || colon == value || !ls_str_to_i64(colon + 1, &port) || port < 0 || port > 65535)
+        return false;
+    return value[0] == '[' ? colon[-1] == ']' : strchr(value, ':') == colon;
 }
 
 static enum ls_status store(const struct ls_option *option, const char *value, struct ls_error *err)
 {
     struct ls_list *list = option->target;
 
+    /* Most likely a shell's variable that is not set. */
+    if (value != NULL && value[0] == '\0')
+        return ls_error_set(err, LS_EUSAGE, "--%s has an empty value; write --%s %s, or leave it out", option->name,
+                            option->name, option->argument);
     switch (option->kind) {
     case LS_OPTION_FLAG:
         *(bool *)option->target = true;
@@ -73,7 +81,8 @@ static enum ls_status store(const struct ls_option *option, const char *value, s
         return LS_OK;
     case LS_OPTION_ADDRESS:
         if (!is_address(value))
-            return ls_error_set(err, LS_EUSAGE, "--%s needs HOST:PORT, for example 127.0.0.1:7000, not \"%s\"",
+            return ls_error_set(err, LS_EUSAGE,
+                                "--%s needs HOST:PORT, for example 127.0.0.1:7000 or [::1]:7000, not \"%s\"",
                                 option->name, value);
         *(const char **)option->target = value;
         return LS_OK;
@@ -141,9 +150,13 @@ enum ls_status ls_options_parse(const struct ls_command *command, const struct l
         else if (argv[i][0] == '-' && argv[i][1] != '\0')
             status = ls_error_set(err, LS_EUSAGE, "lockstep %s has no option %s; options begin with --", command->name,
                                   argv[i]);
+        else if (argv[i][0] == '\0')
+            status = ls_error_set(err, LS_EUSAGE, "there is an empty word: lockstep %s %s", command->name,
+                                  command->arguments);
         else if (found == most)
-            status = ls_error_set(err, LS_EUSAGE, "lockstep %s does not know what to do with \"%s\": lockstep %s %s",
-                                  command->name, argv[i], command->name, command->arguments);
+            status = ls_error_set(err, LS_EUSAGE, "lockstep %s does not know what to do with \"%s\": lockstep %s%s%s",
+                                  command->name, argv[i], command->name, command->arguments[0] != '\0' ? " " : "",
+                                  command->arguments);
         else
             positionals[found++] = argv[i];
         if (status != LS_OK)
@@ -152,6 +165,7 @@ enum ls_status ls_options_parse(const struct ls_command *command, const struct l
     for (int i = found; i < most; i++)
         positionals[i] = NULL;
     if (found < least)
-        return ls_error_set(err, LS_EUSAGE, "something is missing: lockstep %s %s", command->name, command->arguments);
+        return ls_error_set(err, LS_EUSAGE, "%.*s is missing: lockstep %s %s", (int)strcspn(command->arguments, " "),
+                            command->arguments, command->name, command->arguments);
     return ls_environment_check(err);
 }

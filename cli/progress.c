@@ -48,13 +48,24 @@ static double shown_number(double number)
     return isnan(number) ? (double)NAN : number;
 }
 
+/* Four digits behind the point, where they say something. */
+static void add_number(struct line *line, double number)
+{
+    bool plain = !isfinite(number) || number == 0 || (fabs(number) >= 1e-3 && fabs(number) < 1e7);
+
+    add(line, plain ? "%.4f" : "%.3e", shown_number(number));
+}
+
 static void add_numbers(struct line *line, const struct ls_progress_view *view, const struct ls_step_report *report)
 {
     const char *prefix = report->validation ? "val_" : "";
 
-    add(line, "%sloss %.4f", prefix, shown_number(report->loss));
-    for (int m = 0; m < report->metric_count && m < view->metric_count; m++)
-        add(line, "  %s%s %.4f", prefix, view->metric_names[m], shown_number(report->metrics[m]));
+    add(line, "%sloss ", prefix);
+    add_number(line, report->loss);
+    for (int m = 0; m < report->metric_count && m < view->metric_count; m++) {
+        add(line, "  %s%s ", prefix, view->metric_names[m]);
+        add_number(line, report->metrics[m]);
+    }
 }
 
 static void add_time_left(struct line *line, const struct ls_progress_view *view, const struct ls_step_report *report)

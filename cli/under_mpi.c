@@ -9,6 +9,7 @@
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
+#include "core/base/trace.h"
 #include "worker/worker.h"
 
 #include <pthread.h>
@@ -156,8 +157,17 @@ void ls_mpi_let_first_speak(enum ls_status status)
     exit(ls_status_exit(status));
 }
 
+/* A job that failed leaves a file of each rank. A worker writes its own before it takes leave of the coordinator, which
+ * has waited for all that still could: those of this machine are there. */
+static void join_traces(const struct ls_mpi_run *run)
+{
+    if (run->trace != NULL)
+        (void)ls_trace_join(run->trace, run->job->workers * run->job->replicas, NULL);
+}
+
 /* Rank 0 says how the job ended; others speak only of what could not be told to it. */
-static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status status, struct ls_error *err)
+static enum ls_status end(const struct ls_mpi_run *run, struct hosting *h, int rank, bool told, enum ls_status status,
+                          struct ls_error *err)
 {
     if (h->started)
         status = end_host(h, told, status, err);
@@ -169,7 +179,9 @@ static enum ls_status end(struct hosting *h, int rank, bool told, enum ls_status
             exit(ls_status_exit(status));
         return status;
     }
-    if (rank != 0)
+    if (rank == 0)
+        join_traces(run);
+    else
         ls_outcome_set_json(false);
     if (rank == 0 || !told)
         ls_outcome_tell(status, err);
@@ -217,13 +229,13 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
     status = ls_mpi_bcast_bytes(&boot, sizeof boot, 0, err);
     if (status == LS_OK && boot.status != LS_OK) {
         *err = h.err;
-        return end(&h, rank, rank != 0, (enum ls_status)boot.status, err);
+        return end(run, &h, rank, rank != 0, (enum ls_status)boot.status, err);
     }
     if (rank != 0)
         ls_told_attach(on_signal);
     if (status == LS_OK)
         status = work(run, &boot, rank, &told, err);
-    status = end(&h, rank, told, status, err);
+    status = end(run, &h, rank, told, status, err);
     ls_summary_print(h.summary, &run->view, status, err);
     ls_free(h.summary);
     return status;

@@ -172,8 +172,13 @@ enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t len
 {
     char *temporary = ls_str_format("%s.tmp.%ld", path, (long)getpid());
     char *directory = ls_path_directory(path);
+    struct stat info;
     enum ls_status status = LS_ENOMEM;
 
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        status = ls_error_set(err, LS_EIO, "cannot write %s: it is no plain file and would be replaced by one", path);
+        goto free_names;
+    }
     if (temporary == NULL || directory == NULL) {
         (void)ls_error_set(err, LS_ENOMEM, "not enough memory to write %s", path);
         goto free_names;

@@ -6,9 +6,11 @@
 #include "core/base/fs.h"
 #include "core/base/str.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct candidate {
     uint64_t step;
@@ -72,10 +74,13 @@ static enum ls_status list_candidates(const char *directory, struct candidate **
     char **names = NULL;
     size_t name_count = 0, found = 0;
     struct candidate *list;
+    struct stat at;
     enum ls_status status;
 
-    if (!ls_fs_exists(directory))
-        return ls_error_set(err, LS_ENOENT, "there is no checkpoint in %s", directory);
+    if (stat(directory, &at) != 0 && errno == ENOENT)
+        return ls_error_set(err, LS_ENOENT, "there is no checkpoint in %s: it does not exist", directory);
+    if (stat(directory, &at) == 0 && !S_ISDIR(at.st_mode))
+        return ls_error_set(err, LS_EIO, "%s is a file; a checkpoint is a directory", directory);
     status = ls_fs_list(directory, &names, &name_count, err);
     if (status != LS_OK)
         return status;

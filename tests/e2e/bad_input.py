@@ -305,6 +305,44 @@ def unwritable_results(folder):
             raise ls.Failed("training had begun")
 
 
+@with_job
+def results_over_inputs(folder):
+    """A result never takes the place of a file that is read, of a device or of a directory, and is looked at first."""
+    job = os.path.join(folder, "job.yaml")
+    os.mkfifo(os.path.join(folder, "pipe"))
+    os.symlink("y.npy", os.path.join(folder, "link.npy"))
+    before = read(folder, "x.npy"), read(folder, "y.npy"), read(folder, "model.json")
+    for words in (["train", job, "--save-weights"], ["train", job, "--trace"],
+                  ["predict", job, "--input", os.path.join(folder, "x.npy"), "--output"]):
+        for name in ("x.npy", "link.npy", "model.json", "job.yaml"):
+            fails(folder, [*words, os.path.join(folder, name)], USAGE, words[-1], name, "is read here")
+        fails(folder, [*words, os.path.join(folder, "pipe")], FILES, words[-1], "no plain file")
+        fails(folder, [*words, folder], FILES, words[-1], "directory")
+        fails(folder, [*words, os.path.join(folder, "nowhere", "f")], FILES, words[-1], "No such file")
+        fails(folder, [*words, ""], USAGE, words[-1], "empty value")
+    if before != (read(folder, "x.npy"), read(folder, "y.npy"), read(folder, "model.json")):
+        raise ls.Failed("a file changed")
+    fails(folder, ["evaluate", job, "--checkpoint", job], FILES, "job.yaml is a file", "directory")
+    fails(folder, ["inspect", job], FILES, "job.yaml is a file", "directory")
+    fails(folder, ["evaluate", job, "--checkpoint", folder], FILES, "there is no checkpoint in " + folder)
+    fails(folder, ["evaluate", job], FILES, "lockstep train", "makes one")
+
+
+@with_job
+def as_it_was_typed(folder):
+    """What is wrong with a value is said of the option that gave it."""
+    job = os.path.join(folder, "job.yaml")
+    fails(folder, ["train", job, "--workers", "0"], INVALID, "--workers 0: run.workers must be from 1 to 256")
+    fails(folder, ["plan", job, "--transport", "smoke"], INVALID, "--transport smoke: run.transport")
+    fails(folder, ["evaluate", job, "--threads", "many"], INVALID, "--threads many: run.threads")
+    fails(folder, ["train", job, "--set", "run.workers=0"], INVALID, "--set run.workers=0: run.workers")
+    fails(folder, ["train", job, "--workers", ""], USAGE, "--workers", "empty value")
+    fails(folder, ["bench", "dance"], USAGE, '"dance"', "train|allreduce|overlap")
+    fails(folder, ["bench", "train", "--model", "mlp", "--workers", "1000"], USAGE, "--workers is from 1 to 256, not 1000")
+    fails(folder, ["bench", "allreduce", "--hosts", "3"], USAGE, "--hosts is for --backend hybrid")
+    fails(folder, ["bench", "allreduce", "--backend", "hybrid", "--hosts", "3"], USAGE, "from 1 to the 2 ranks, not 3")
+
+
 def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -562,7 +600,7 @@ def failures_in_json(folder):
         ls.end(stopped)
 
 
-CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results,
+CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results, results_over_inputs, as_it_was_typed,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

@@ -124,7 +124,12 @@ def traced(folder, job, out, expected):
     tracing.check(path, 2)
 
 
-CASES = [same_numbers, traced, bad_job, other_number_of_workers, foreign_launcher, rank_killed, rank_told]
+def traced_to_a_death():
+    """A rank is killed: what the others did until then is in one file."""
+    tracing.survivors("tcp", [*ls.MPIRUN, "-n", "3"])
+
+
+CASES = [same_numbers, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher, rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():

@@ -76,7 +76,22 @@ Test(options, wrong_words)
     expect_said(WORDS("job", "--listen", ":7000"), "HOST:PORT");
     expect_said(WORDS("job", "--listen", "host:70000"), "HOST:PORT");
     expect_said(WORDS("a", "b", "c"), "what to do with \"c\"");
-    expect_said(WORDS("--json"), "something is missing");
+    expect_said(WORDS("job", "--listen", "::1:70"), "[::1]:7000");
+    expect_said(WORDS("--json"), "JOB is missing: lockstep try JOB [options]");
+}
+
+/* An empty value is a shell's variable that is not set: it is never a default, a file or a key. */
+Test(options, empty_words)
+{
+    const char *positionals[2];
+
+    expect_said(WORDS("job", "--output", ""), "--output has an empty value; write --output FILE, or leave it out");
+    expect_said(WORDS("job", "--output="), "--output has an empty value");
+    expect_said(WORDS("job", "--set", ""), "write --set KEY=VALUE");
+    expect_said(WORDS("job", "--listen="), "write --listen HOST:PORT");
+    expect_said(WORDS("job", "--max-steps="), "write --max-steps N");
+    expect_said(WORDS(""), "there is an empty word: lockstep try JOB [options]");
+    cr_expect_eq(parse(WORDS("job", "--listen", "[::1]:0"), positionals, NULL), LS_OK);
 }
 
 /* A list has a limit and says so. */

@@ -79,6 +79,21 @@ Test(progress, not_a_number)
     cr_expect_neq(strstr(shown, "loss nan  accuracy nan"), NULL, "%s", shown);
 }
 
+/* Numbers that four digits behind the point would hide, or that would fill the line. */
+Test(progress, large_and_small_numbers)
+{
+    struct ls_step_report report = at(5, false);
+
+    report.loss = 4.3244594962873527e34;
+    report.metrics[0] = 0.00004567;
+    show(&report, 1, false, false);
+    cr_expect_neq(strstr(shown, "loss 4.324e+34  accuracy 4.567e-05"), NULL, "%s", shown);
+    report.loss = 0;
+    report.metrics[0] = 1234567.25;
+    show(&report, 1, false, false);
+    cr_expect_neq(strstr(shown, "loss 0.0000  accuracy 1234567.2500"), NULL, "%s", shown);
+}
+
 /* Quiet is silent. */
 Test(progress, quiet)
 {

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +59,21 @@ Test(fs, write_atomic_is_atomic)
     cr_assert_eq(ls_fs_list(directory, &names, &count, NULL), LS_OK);
     cr_assert_eq(count, 1);
     ls_free(names);
+    ls_free(path);
+}
+
+/* A pipe or a device (/dev/null) is not replaced by a file. */
+Test(fs, write_atomic_spares_devices)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    char *path = ls_path_join(directory, "pipe");
+    struct stat at;
+
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(ls_fs_write_atomic(path, "new", 3, &err), LS_EIO);
+    cr_expect_neq(strstr(err.message, "no plain file"), NULL, "%s", err.message);
+    cr_assert_eq(stat(path, &at), 0);
+    cr_expect(S_ISFIFO(at.st_mode));
     ls_free(path);
 }
 
