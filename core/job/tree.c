@@ -61,12 +61,20 @@ static json_t *descend(json_t *tree, char **key)
     return (*key)[0] != '\0' ? object : NULL;
 }
 
-/* Complaints about the key then name the override, not a line of the file. */
+/* Complaints about the key, and about what was in it, then name the override, not a line of the file. */
 static enum ls_status note_origin(json_t *lines, const char *override, size_t path_length, struct ls_error *err)
 {
     char *path = ls_str_format("%.*s", (int)path_length, override);
     enum ls_status status = LS_OK;
+    const char *key;
+    void *next;
+    json_t *line;
 
+    json_object_foreach_safe(lines, next, key, line)
+    {
+        if (path != NULL && strncmp(key, path, path_length) == 0 && key[path_length] == '.')
+            (void)json_object_del(lines, key);
+    }
     if (path == NULL || json_object_set_new(lines, path, json_string(override)) != 0)
         status = ls_error_set(err, LS_ENOMEM, "not enough memory for --set %.200s", override);
     ls_free(path);

@@ -19,6 +19,23 @@ static void path_of(const struct lsi_section *section, const char *key, char *pa
                    key != NULL ? key : "");
 }
 
+/* Where the key is from, or else the nearest section around it: a line, or the text of an override; may be NULL. */
+static const json_t *origin_of(const json_t *lines, const char *path)
+{
+    char around[288];
+    char *dot = around;
+    const json_t *found = NULL;
+
+    (void)snprintf(around, sizeof around, "%s", path);
+    while (found == NULL && dot != NULL) {
+        found = json_object_get(lines, around);
+        dot = strrchr(around, '.');
+        if (dot != NULL)
+            *dot = '\0';
+    }
+    return found;
+}
+
 void lsi_job_fail(const struct lsi_section *section, const char *key, const char *format, ...)
 {
     struct lsi_walk *walk = section->walk;
@@ -32,7 +49,7 @@ void lsi_job_fail(const struct lsi_section *section, const char *key, const char
     (void)vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
     path_of(section, key, path, sizeof path);
-    line = json_object_get(walk->lines, path);
+    line = origin_of(walk->lines, path);
     if (json_is_string(line))
         walk->status =
             ls_error_set(walk->err, LS_EINVAL, "--set %.200s: %s %s", json_string_value(line), path, sentence);

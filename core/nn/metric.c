@@ -111,10 +111,15 @@ enum ls_status lsi_metric_find(const char *name, const struct ls_shape *output, 
                         name != NULL ? name : "");
 }
 
+static const char *label_text(const struct ls_shape *shape, char text[128])
+{
+    return shape->rank == 0 ? "one number" : ls_shape_text(shape, text);
+}
+
 enum ls_status lsi_label_check(enum lsi_label_kind kind, const char *who, enum ls_dtype dtype,
                                const struct ls_shape *label, const struct ls_shape *output, struct ls_error *err)
 {
-    char label_text[128], wanted_text[128];
+    char given_text[128], wanted_text[128];
     struct ls_shape wanted = *output;
     if (kind == LSI_LABEL_INDEX && output->rank < 1)
         return ls_error_set(err, LS_EINVAL, "%s needs an output of at least one dimension a sample", who);
@@ -131,7 +136,7 @@ enum ls_status lsi_label_check(enum lsi_label_kind kind, const char *who, enum l
         !ls_shape_equal(label, &shorter))
         return ls_error_set(err, LS_EINVAL,
                             "%s needs labels of %s a sample beside this model's output, the data has %s", who,
-                            ls_shape_text(&wanted, wanted_text), ls_shape_text(label, label_text));
+                            label_text(&wanted, wanted_text), label_text(label, given_text));
     if (kind == LSI_LABEL_INDEX && dtype != LS_I32)
         return ls_error_set(err, LS_EINVAL, "%s needs integer labels (class numbers), the data has %s", who,
                             ls_dtype_name(dtype));

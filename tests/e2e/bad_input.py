@@ -240,6 +240,8 @@ def labels(folder):
     train_fails(folder, INVALID, "data.train", "-1", words=labels_of(folder, [-1] + [0] * (n - 1)))
     train_fails(folder, INVALID, "data.train", "labels", words=labels_of(folder, [0.5] * n, "<f4", "f"))
     train_fails(folder, INVALID, "data.train", "159", "160", words=labels_of(folder, [0] * (n - 1)))
+    train_fails(folder, INVALID, "labels of one number a sample", "the data has (12)",
+                words=["--set", "data.train.labels=x.npy"])
     edit(folder, "job.yaml", ", labels: y.npy}\n  validation", "}\n  validation")
     train_fails(folder, INVALID, "labels")
 

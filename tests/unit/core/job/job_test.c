@@ -211,12 +211,21 @@ Test(job, mistakes)
 Test(job, where_a_mistake_is)
 {
     static const char bad[] = "version: 1\nmodel: m.json\nbatch:\n  size: many\n";
+    static const char half[] = "version: 1\nmodel: m.json\ndata:\n  train:\n    format: npy\n";
     struct ls_error err = LS_ERROR_INIT;
     struct ls_job *job = NULL;
 
     cr_assert_eq(ls_job_parse(bad, sizeof bad - 1, "a/b.yaml", NULL, 0, &job, &err), LS_EINVAL);
     cr_assert_str_eq(err.message, "a/b.yaml, line 4: batch.size must be a whole number, not \"many\"");
     expect_error("batch.size=few", LS_EINVAL, "--set batch.size=few: batch.size must be");
+    cr_assert_eq(ls_job_parse(half, sizeof half - 1, "a/b.yaml", NULL, 0, &job, &err), LS_EINVAL);
+    cr_assert_str_eq(err.message, "a/b.yaml, line 4: data.train.features is missing; a job needs it");
+    expect_error("batch={size: few}", LS_EINVAL, "--set batch={size: few}: batch.size must be");
+    expect_error("optimizer={}", LS_EINVAL, "--set optimizer={}: optimizer.name is missing");
+    expect_error("loss={name: mse, from_logits: true}", LS_EINVAL, "--set loss={name: mse, from_logits: true}: loss.");
+    expect_error("data.train.labels=", LS_EINVAL, "--set data.train.labels=: data.train.labels is missing");
+    expect_error("data.train={format: idx, labels: y.idx}", LS_EINVAL,
+                 "labels: y.idx}: data.train.features is missing");
 }
 
 /* Empty files, lists and half files are no jobs; JSON is. */
