@@ -67,8 +67,7 @@ static void round_all(struct ls_compress *c, const struct lsi_compress_run *run)
         }
 }
 
-static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                            struct ls_error *err)
+static void start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op)
 {
     int64_t *owned = run->counts, *pairs = run->counts + c->world;
 
@@ -76,14 +75,12 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
     count_owned(c, run, owned);
     for (int from = 0; from < c->world; from++)
         memcpy(pairs + (int64_t)from * c->world, owned, (size_t)c->world * sizeof *owned);
-    return ls_group_start(c->group,
-                          &(struct ls_collective){.kind = LS_ALL_TO_ALL,
-                                                  .dtype = LS_BF16,
-                                                  .src = lsi_piece(c, run, LSI_GIVEN),
-                                                  .dst = lsi_piece(c, run, LSI_TAKEN),
-                                                  .label = run->label,
-                                                  .counts = pairs},
-                          request, err);
+    *op = (struct ls_collective){.kind = LS_ALL_TO_ALL,
+                                 .dtype = LS_BF16,
+                                 .src = lsi_piece(c, run, LSI_GIVEN),
+                                 .dst = lsi_piece(c, run, LSI_TAKEN),
+                                 .label = run->label,
+                                 .counts = pairs};
 }
 
 /* Up to BLOCK sums over the ranks; what their rounding loses is the owner's to send next time. */
@@ -122,18 +119,16 @@ static void add_owned(struct ls_compress *c, const struct lsi_compress_run *run)
     }
 }
 
-static enum ls_status advance(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                              struct ls_error *err)
+static bool advance(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op)
 {
     add_owned(c, run);
-    return ls_group_start(c->group,
-                          &(struct ls_collective){.kind = LS_ALL_GATHER,
-                                                  .dtype = LS_BF16,
-                                                  .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
-                                                  .dst = lsi_piece(c, run, LSI_GIVEN),
-                                                  .label = run->label,
-                                                  .counts = run->counts},
-                          request, err);
+    *op = (struct ls_collective){.kind = LS_ALL_GATHER,
+                                 .dtype = LS_BF16,
+                                 .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
+                                 .dst = lsi_piece(c, run, LSI_GIVEN),
+                                 .label = run->label,
+                                 .counts = run->counts};
+    return true;
 }
 
 static void finish(struct ls_compress *c, const struct lsi_compress_run *run)

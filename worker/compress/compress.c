@@ -213,8 +213,8 @@ static void add_up(struct ls_compress *c, const struct lsi_compress_item *item, 
         sum[e] += residual[e];
 }
 
-enum ls_status ls_compress_start(struct ls_compress *c, const struct ls_compress_span *span,
-                                 struct ls_request **request, struct ls_error *err)
+enum ls_status ls_compress_start(struct ls_compress *c, const struct ls_compress_span *span, struct ls_collective *op,
+                                 struct ls_error *err)
 {
     int first = c->item_of[span->first];
     struct lsi_compress_run run;
@@ -228,35 +228,27 @@ enum ls_status ls_compress_start(struct ls_compress *c, const struct ls_compress
     for (int i = 0; i < run.count; i++)
         add_up(c, &run.items[i], span);
     c->touched = true;
-    return c->method->start(c, &run, request, err);
+    c->method->start(c, &run, op);
+    return LS_OK;
 }
 
-enum ls_status ls_compress_advance(struct ls_compress *c, const struct ls_compress_span *span,
-                                   struct ls_request **request, struct ls_error *err)
+bool ls_compress_goes_on(const struct ls_compress *c)
 {
-    struct lsi_compress_run run = run_of(c, span);
-    struct ls_request *first = *request;
-    enum ls_status status;
-
-    if (c->method->advance == NULL)
-        return LS_OK;
-    *request = NULL;
-    status = ls_request_wait(first, err);
-    return status == LS_OK ? c->method->advance(c, &run, request, err) : status;
+    return c->method->advance != NULL;
 }
 
-enum ls_status ls_compress_finish(struct ls_compress *c, const struct ls_compress_span *span,
-                                  struct ls_request **request, struct ls_error *err)
+bool ls_compress_advance(struct ls_compress *c, const struct ls_compress_span *span, struct ls_collective *op)
 {
     struct lsi_compress_run run = run_of(c, span);
-    struct ls_request *last = *request;
-    enum ls_status status;
 
-    *request = NULL;
-    status = last != NULL ? ls_request_wait(last, err) : LS_OK; /* NULL: there was nothing to send again */
-    if (status == LS_OK)
-        c->method->finish(c, &run);
-    return status;
+    return c->method->advance(c, &run, op);
+}
+
+void ls_compress_finish(struct ls_compress *c, const struct ls_compress_span *span)
+{
+    struct lsi_compress_run run = run_of(c, span);
+
+    c->method->finish(c, &run);
 }
 
 void ls_compress_alone(struct ls_compress *c, const void *const *reduced)

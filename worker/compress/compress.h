@@ -46,7 +46,9 @@ int64_t ls_compress_elements(const struct ls_compress *compress);
 double ls_compress_moved_bytes(const struct ls_compress *compress);
 size_t ls_compress_bytes(const struct ls_compress *compress);
 
-/* ---- a step: begin, then for each bucket start, advance, finish; after the vote commit ---- */
+/* ---- a step: begin, then for each bucket start, advance, finish; after the vote commit. The collectives are the
+ * caller's to run, in the order in which it is given them, the same on all ranks: by whatever thread, since all that is
+ * computed here is computed in these calls. ---- */
 
 /* True where the reduce's gradient is compressed at all (compress may be NULL: false). */
 bool ls_compress_takes(const struct ls_compress *compress, int reduce);
@@ -62,15 +64,15 @@ struct ls_compress_span {
     const void *const *reduced; /* by reduce: where the sums go; written in finish */
     uint32_t label;             /* of its collectives, in reports of what is waited for */
 };
-/* Adds the leaves and the residual, compresses, starts the first collective. */
+/* Adds the leaves and the residual, compresses. *op: the first collective, whose memory is the compressor's. */
 enum ls_status ls_compress_start(struct ls_compress *compress, const struct ls_compress_span *span,
-                                 struct ls_request **request, struct ls_error *err);
-/* Waits for it and starts the second one, where the method has one; once, in the same order on all ranks. */
-enum ls_status ls_compress_advance(struct ls_compress *compress, const struct ls_compress_span *span,
-                                   struct ls_request **request, struct ls_error *err);
-/* Waits for the last one; the sums are in reduced. */
-enum ls_status ls_compress_finish(struct ls_compress *compress, const struct ls_compress_span *span,
-                                  struct ls_request **request, struct ls_error *err);
+                                 struct ls_collective *op, struct ls_error *err);
+/* The method has a second collective. */
+bool ls_compress_goes_on(const struct ls_compress *compress);
+/* The first one is over. *op: the second one; false: this bucket has nothing to send again. */
+bool ls_compress_advance(struct ls_compress *compress, const struct ls_compress_span *span, struct ls_collective *op);
+/* The last one is over; the sums are put into reduced. */
+void ls_compress_finish(struct ls_compress *compress, const struct ls_compress_span *span);
 /* A world of one sends nothing: what a larger world left unsent is added to the gradients, once. */
 void ls_compress_alone(struct ls_compress *compress, const void *const *reduced);
 /* The step is committed: its residuals become the current ones. Until then a step may be begun again. */

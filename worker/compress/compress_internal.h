@@ -38,11 +38,9 @@ struct lsi_compress_method {
     /* First value of what is shared; NULL: there is none. */
     void (*initialize)(struct ls_compress *c, const struct lsi_compress_item *item);
     /* residual_next holds gradient + residual; leaves there what is not sent (bf16, power_sgd: later too). */
-    enum ls_status (*start)(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                            struct ls_error *err);
-    /* NULL: there is no second collective. */
-    enum ls_status (*advance)(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                              struct ls_error *err);
+    void (*start)(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op);
+    /* NULL: there is no second collective. False: not for this run. */
+    bool (*advance)(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op);
     void (*finish)(struct ls_compress *c, const struct lsi_compress_run *run);
 };
 extern const struct lsi_compress_method lsi_compress_bf16, lsi_compress_top_k, lsi_compress_power_sgd;

@@ -74,8 +74,7 @@ static void add_multiple(float *restrict to, const float *restrict from, float b
         to[e] += by * from[e];
 }
 
-static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                            struct ls_error *err)
+static void start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op)
 {
     float *p = lsi_piece(c, run, LSI_GIVEN);
 
@@ -93,15 +92,13 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
                 p[k * item->rows + row] = dot(m + row * item->cols, q + k * item->cols, item->cols);
         p += item->bytes[LSI_GIVEN] / sizeof *p;
     }
-    return ls_group_start(c->group,
-                          &(struct ls_collective){.kind = LS_ALL_REDUCE,
-                                                  .reduction = LS_SUM,
-                                                  .dtype = LS_F32,
-                                                  .count = (int64_t)(lsi_piece_bytes(run, LSI_GIVEN) / sizeof(float)),
-                                                  .src = lsi_piece(c, run, LSI_GIVEN),
-                                                  .dst = lsi_piece(c, run, LSI_TAKEN),
-                                                  .label = run->label},
-                          request, err);
+    *op = (struct ls_collective){.kind = LS_ALL_REDUCE,
+                                 .reduction = LS_SUM,
+                                 .dtype = LS_F32,
+                                 .count = (int64_t)(lsi_piece_bytes(run, LSI_GIVEN) / sizeof(float)),
+                                 .src = lsi_piece(c, run, LSI_GIVEN),
+                                 .dst = lsi_piece(c, run, LSI_TAKEN),
+                                 .label = run->label};
 }
 
 static double product(const float *a, const float *b, int64_t count)
@@ -174,35 +171,27 @@ static void keep_rest(const struct ls_compress *c, const struct lsi_compress_ite
             add_multiple(m + row * item->cols, at->q + k * item->cols, -at->p[k * item->rows + row], item->cols);
 }
 
-static enum ls_status advance(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                              struct ls_error *err)
+static bool advance(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op)
 {
     struct factors at = first_factors(c, run);
     size_t bytes = lsi_piece_bytes(run, LSI_GIVEN_AGAIN);
-    enum ls_status status;
 
     if (bytes == 0)
-        return LS_OK;
+        return false;
     for (int i = 0; i < run->count; at = next_factors(at, &run->items[i++])) {
         if (run->items[i].whole)
             continue;
         make_orthonormal(at.p, run->items[i].rows, c->options.rank_of_matrix);
         multiply_back(c, &run->items[i], &at);
     }
-    status = ls_group_start(c->group,
-                            &(struct ls_collective){.kind = LS_ALL_REDUCE,
-                                                    .reduction = LS_SUM,
-                                                    .dtype = LS_F32,
-                                                    .count = (int64_t)(bytes / sizeof(float)),
-                                                    .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
-                                                    .dst = lsi_piece(c, run, LSI_TAKEN_AGAIN),
-                                                    .label = run->label},
-                            request, err);
-    at = first_factors(c, run);
-    for (int i = 0; i < run->count && status == LS_OK; at = next_factors(at, &run->items[i++]))
-        if (!run->items[i].whole)
-            keep_rest(c, &run->items[i], &at);
-    return status;
+    *op = (struct ls_collective){.kind = LS_ALL_REDUCE,
+                                 .reduction = LS_SUM,
+                                 .dtype = LS_F32,
+                                 .count = (int64_t)(bytes / sizeof(float)),
+                                 .src = lsi_piece(c, run, LSI_GIVEN_AGAIN),
+                                 .dst = lsi_piece(c, run, LSI_TAKEN_AGAIN),
+                                 .label = run->label};
+    return true;
 }
 
 /* The next step begins from this Q; a column that nothing was found for begins anew. */
@@ -228,6 +217,7 @@ static void finish(struct ls_compress *c, const struct lsi_compress_run *run)
             memcpy(sum, at.p, item->bytes[LSI_TAKEN]);
             continue;
         }
+        keep_rest(c, item, &at);
         memset(sum, 0, (size_t)item->count * sizeof *sum);
         for (int64_t row = 0; row < item->rows; row++)
             for (int64_t k = 0; k < c->options.rank_of_matrix; k++)

@@ -128,8 +128,7 @@ static void choose(struct ls_compress *c, const struct lsi_compress_item *item, 
     }
 }
 
-static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_request **request,
-                            struct ls_error *err)
+static void start(struct ls_compress *c, const struct lsi_compress_run *run, struct ls_collective *op)
 {
     uint8_t *given = lsi_piece(c, run, LSI_GIVEN);
     size_t bytes = lsi_piece_bytes(run, LSI_GIVEN);
@@ -140,14 +139,12 @@ static enum ls_status start(struct ls_compress *c, const struct lsi_compress_run
     }
     for (int r = 0; r < c->world; r++)
         run->counts[r] = (int64_t)(bytes / sizeof(float));
-    return ls_group_start(c->group,
-                          &(struct ls_collective){.kind = LS_ALL_GATHER,
-                                                  .dtype = LS_F32,
-                                                  .src = lsi_piece(c, run, LSI_GIVEN),
-                                                  .dst = lsi_piece(c, run, LSI_TAKEN),
-                                                  .label = run->label,
-                                                  .counts = run->counts},
-                          request, err);
+    *op = (struct ls_collective){.kind = LS_ALL_GATHER,
+                                 .dtype = LS_F32,
+                                 .src = lsi_piece(c, run, LSI_GIVEN),
+                                 .dst = lsi_piece(c, run, LSI_TAKEN),
+                                 .label = run->label,
+                                 .counts = run->counts};
 }
 
 static void add(const struct lsi_compress_item *item, const uint8_t *from, float *sum)

@@ -127,7 +127,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
     ex->stack = options->depth > 0 ? options->depth : 1;
     ex->one_by_one = options->one_by_one;
     ex->tracing = options->tracing;
-    ex->courier = options->compress == NULL && !options->one_by_one ? options->courier : NULL;
+    ex->courier = options->one_by_one ? NULL : options->courier;
     ex->compress = options->compress;
     ls_tree_program_build(two, 2, 2, &ex->pair);
     ex->entries = ls_alloc_zeroed((size_t)ex->entry_count, sizeof *ex->entries);
@@ -174,7 +174,7 @@ void ls_exchange_arrange(struct ls_exchange *exchange, const struct ls_arrangeme
     bool cuts = exchange->arrangement.first_bucket_bytes != arrangement->first_bucket_bytes ||
                 exchange->arrangement.bucket_bytes != arrangement->bucket_bytes;
 
-    if (exchange->compress != NULL || exchange->one_by_one)
+    if (exchange->one_by_one)
         return;
     exchange->arrangement = *arrangement;
     if (cuts)

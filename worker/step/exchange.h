@@ -37,8 +37,8 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
                                   struct ls_error *err);
 void ls_exchange_destroy(struct ls_exchange *exchange);
 
-/* Between steps: how the gradients of the next ones are cut and carried; all members alike. Not with a compressor, nor
- * one_by_one, which keep their buckets. */
+/* Between steps: how the gradients of the next ones are cut and carried; all members alike. Not one_by_one,
+ * where each reduce is a bucket. */
 void ls_exchange_arrange(struct ls_exchange *exchange, const struct ls_arrangement *arrangement);
 /* Buckets of a step; bytes of the largest; the way that the last one went ("" before the first step). */
 int ls_exchange_bucket_count(const struct ls_exchange *exchange);

@@ -26,8 +26,10 @@ struct lsi_bucket {
     int first, last; /* reduces */
     bool compressed, advanced;
     size_t offset, bytes;
-    struct ls_request *request;
-    struct ls_parcel parcel;          /* in place of the request where there is a courier */
+    bool sent;                        /* a collective of it is under way, */
+    struct ls_request *request;       /* as a request, */
+    struct ls_parcel parcel;          /* or with the courier */
+    int missing;                      /* the rank that was waited for last, -1: none */
     uint64_t started_ns, finished_ns; /* of a traced step */
     const char *way;
     bool done;
@@ -60,6 +62,11 @@ struct ls_exchange {
     const struct ls_tracing *tracing;
     uint64_t step;
 };
+
+/* exchange_step.c: starts a collective of a bucket; waits for the one that is under way, if any. */
+enum ls_status lsi_exchange_send(struct ls_exchange *ex, struct lsi_bucket *b, const struct ls_collective *op,
+                                 struct ls_error *err);
+enum ls_status lsi_exchange_receive(struct ls_exchange *ex, struct lsi_bucket *b, struct ls_error *err);
 
 /* exchange_compress.c. This step's bucket is the compressor's. */
 bool lsi_exchange_is_compressed(const struct ls_exchange *ex, const struct lsi_bucket *b);

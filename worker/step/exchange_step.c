@@ -12,7 +12,7 @@ void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout
     exchange->carried = exchange->courier != NULL && exchange->arrangement.beside;
     exchange->started = 0;
     for (int b = 0; b < exchange->bucket_count; b++) {
-        exchange->buckets[b].request = NULL;
+        exchange->buckets[b].sent = false;
         exchange->buckets[b].advanced = false;
         exchange->buckets[b].done = exchange->world == 1;
     }
@@ -42,6 +42,40 @@ void ls_exchange_merge(struct ls_exchange *exchange, int leaf, int depth, int se
     }
 }
 
+enum ls_status lsi_exchange_send(struct ls_exchange *ex, struct lsi_bucket *b, const struct ls_collective *op,
+                                 struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    if (ex->carried) {
+        b->parcel.op = *op;
+        ls_courier_give(ex->courier, &b->parcel);
+    } else {
+        status = ls_group_start(ex->group, op, &b->request, err);
+    }
+    b->sent = status == LS_OK;
+    return status;
+}
+
+enum ls_status lsi_exchange_receive(struct ls_exchange *ex, struct lsi_bucket *b, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (!b->sent)
+        return LS_OK;
+    b->sent = false;
+    if (ex->carried) {
+        status = ls_courier_wait(ex->courier, &b->parcel, err);
+        b->way = b->parcel.way;
+        b->missing = b->parcel.missing;
+        return status;
+    }
+    b->way = ls_request_way(b->request);
+    status = ls_request_wait(b->request, err);
+    b->missing = ls_group_missing(ex->group);
+    return status;
+}
+
 static enum ls_status start_bucket(struct ls_exchange *ex, struct lsi_bucket *b, struct ls_error *err)
 {
     const void **leaves = ex->leaf_pointers + (b - ex->buckets) * ex->leaves;
@@ -52,7 +86,6 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct lsi_bucket *b,
                                .layout = ex->layout,
                                .leaves = leaves};
     int own = ex->layout->first_range[ex->rank + 1] - ex->layout->first_range[ex->rank];
-    enum ls_status status;
 
     b->started_ns = ls_tracing_now(ex->tracing);
     b->way = NULL;
@@ -64,15 +97,7 @@ static enum ls_status start_bucket(struct ls_exchange *ex, struct lsi_bucket *b,
     op.way = ex->arrangement.way;
     op.label = LS_LABEL_BUCKET + (uint32_t)(b - ex->buckets);
     op.finished_ns = ex->tracing->ring != NULL ? &b->finished_ns : NULL;
-    if (ex->carried) {
-        b->parcel.op = op;
-        ls_courier_give(ex->courier, &b->parcel);
-        return LS_OK;
-    }
-    status = ls_group_start(ex->group, &op, &b->request, err);
-    if (status == LS_OK)
-        b->way = ls_request_way(b->request);
-    return status;
+    return lsi_exchange_send(ex, b, &op, err);
 }
 
 enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struct ls_error *err)
@@ -151,31 +176,11 @@ enum ls_status ls_exchange_end_segment(struct ls_exchange *exchange, int segment
     return status;
 }
 
-static enum ls_status finish_bucket(struct ls_exchange *ex, struct lsi_bucket *b, int *missing, struct ls_error *err)
-{
-    enum ls_status status;
-
-    if (lsi_exchange_is_compressed(ex, b)) {
-        status = lsi_exchange_finish_compressed(ex, b, err);
-        b->finished_ns = ls_tracing_now(ex->tracing);
-    } else if (ex->carried) {
-        status = ls_courier_wait(ex->courier, &b->parcel, err);
-        b->way = b->parcel.way;
-        *missing = b->parcel.missing;
-        return status;
-    } else {
-        status = ls_request_wait(b->request, err);
-    }
-    *missing = ls_group_missing(ex->group);
-    return status;
-}
-
 enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct ls_error *err)
 {
     int index = exchange->entries[reduce].bucket;
     struct lsi_bucket *b = index >= 0 ? &exchange->buckets[index] : NULL;
     uint64_t began = ls_tracing_now(exchange->tracing);
-    int missing;
     enum ls_status status;
 
     if (b == NULL || b->done)
@@ -184,9 +189,10 @@ enum ls_status ls_exchange_wait(struct ls_exchange *exchange, int reduce, struct
     b->done = true;
     if (status != LS_OK)
         return status;
-    status = finish_bucket(exchange, b, &missing, err);
+    status = lsi_exchange_is_compressed(exchange, b) ? lsi_exchange_finish_compressed(exchange, b, err)
+                                                     : lsi_exchange_receive(exchange, b, err);
     if (status == LS_OK && b->finished_ns > began)
-        lsi_exchange_trace_wait(exchange, began, index, missing);
+        lsi_exchange_trace_wait(exchange, began, index, b->missing);
     if (status == LS_OK)
         lsi_exchange_trace_bucket(exchange, b);
     return status;

@@ -232,8 +232,7 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
         return status;
     }
     ls_tuner_init(&r->tuner, &(struct ls_tuner_options){.world = r->world,
-                                                        .fixed = trainer->job->eager || r->compress != NULL ||
-                                                                 trainer->job->bf16_wire,
+                                                        .fixed = trainer->job->eager || trainer->job->bf16_wire,
                                                         .beside = r->courier != NULL,
                                                         .any_order = trainer->job->fast,
                                                         .ways_chosen = ls_group_ways_given(group)});

@@ -57,18 +57,25 @@ static int leaves_of(const struct team *t, int rank)
 }
 
 /* One step of one bucket over reduces first .. last. */
-static enum ls_status bucket(struct ls_compress *c, const struct ls_compress_span *span, struct ls_error *err)
+static enum ls_status bucket(struct ls_compress *c, struct ls_group *group, const struct ls_compress_span *span,
+                             struct ls_error *err)
 {
-    struct ls_request *request = NULL;
-    enum ls_status status = ls_compress_start(c, span, &request, err);
+    struct ls_collective op;
+    enum ls_status status = ls_compress_start(c, span, &op, err);
 
     if (status == LS_OK)
-        status = ls_compress_advance(c, span, &request, err);
-    return status == LS_OK ? ls_compress_finish(c, span, &request, err) : status;
+        status = ls_group_run(group, &op, err);
+    if (status == LS_OK && ls_compress_goes_on(c) && ls_compress_advance(c, span, &op))
+        status = ls_group_run(group, &op, err);
+    if (status == LS_OK)
+        ls_compress_finish(c, span);
+    return status;
 }
 
-static enum ls_status steps(struct team *t, struct ls_compress *c, int rank, struct ls_error *err)
+static enum ls_status steps(const struct member *m, struct ls_compress *c, struct ls_group *group, struct ls_error *err)
 {
+    struct team *t = m->team;
+    int rank = m->rank;
     int leaves = leaves_of(t, rank);
     void *partials[2 * REDUCES] = {NULL};
     const void *reduced[REDUCES] = {NULL};
@@ -91,10 +98,10 @@ static enum ls_status steps(struct team *t, struct ls_compress *c, int rank, str
             ls_compress_begin(c, (uint64_t)s);
             span.first = 1;
             span.last = 2;
-            status = bucket(c, &span, err);
+            status = bucket(c, group, &span, err);
             span.first = span.last = 4;
             if (status == LS_OK)
-                status = bucket(c, &span, err);
+                status = bucket(c, group, &span, err);
         }
         ls_compress_commit(c);
         if (rank == 0 && s == 1)
@@ -153,7 +160,7 @@ static void *member_main(void *state)
     if (m->status == LS_OK && t->load != NULL)
         m->status = restore(t, c, &m->err);
     if (m->status == LS_OK)
-        m->status = steps(t, c, m->rank, &m->err);
+        m->status = steps(m, c, group, &m->err);
     if (m->status == LS_OK && t->save != NULL)
         m->status = save(t, c, m->rank, &m->err);
     if (m->status == LS_OK) {
