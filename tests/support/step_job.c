@@ -6,6 +6,7 @@
 #include "core/base/str.h"
 #include "core/base/alloc.h"
 #include "core/formats/npy.h"
+#include "collective/transport/tcp/listen.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -75,9 +76,11 @@ struct ls_job *lst_step_job_with(const char *directory, const char *model, const
 }
 
 struct rank {
+    const char *provider;
     const struct ls_trainer *trainer;
     const struct ls_group_options *options;
     int rank;
+    int listener; /* -1: it needs none */
     lst_step_fn fn;
     void *state;
     enum ls_status status;
@@ -93,7 +96,8 @@ static void *rank_main(void *state)
     struct ls_group *group = NULL;
 
     options.rank = r->rank;
-    r->status = ls_group_create(options.world > 1 ? "shm" : "self", &options, &group, &r->err);
+    options.listener = r->listener;
+    r->status = ls_group_create(options.world > 1 ? r->provider : "self", &options, &group, &r->err);
     if (r->status == LS_OK) {
         r->status = ls_replica_open(r->trainer, group, NULL, &hooks, &replica, &r->err);
         if (r->status != LS_OK)
@@ -107,6 +111,24 @@ static void *rank_main(void *state)
 
 void lst_step_run(struct ls_job *job, int world, lst_step_fn fn, void *state, struct lst_step_ranks *ranks)
 {
+    lst_step_run_over("shm", job, world, fn, state, ranks);
+}
+
+/* Who a rank is; a listener where the provider wants one. */
+static void place(const char *provider, int world, struct rank *r, struct ls_member *member)
+{
+    bool apart = strcmp(provider, "hybrid") == 0 && r->rank < world - 2;
+
+    *member = (struct ls_member){.worker = 1, .incarnation = 1, .replica = r->rank, .address = "127.0.0.1"};
+    (void)snprintf(member->host, sizeof member->host, "host%d", apart ? r->rank + 1 : 0);
+    r->listener = -1;
+    if (strcmp(provider, "shm") != 0)
+        cr_assert_eq(ls_tcp_listen("127.0.0.1", &r->listener, &member->port, NULL), LS_OK);
+}
+
+void lst_step_run_over(const char *provider, struct ls_job *job, int world, lst_step_fn fn, void *state,
+                       struct lst_step_ranks *ranks)
+{
     struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
     struct ls_member members[16] = {{.worker = 0}};
     struct rank all[16] = {{.rank = 0}};
@@ -118,17 +140,17 @@ void lst_step_run(struct ls_job *job, int world, lst_step_fn fn, void *state, st
     cr_assert_eq(ls_trainer_open(job, LS_TRAINER_TRAINING, &trainer, &err), LS_OK, "%s", err.message);
     cr_assert_neq(mkdtemp(rendezvous), NULL);
     (void)snprintf(socket, sizeof socket, "%s/group", rendezvous);
-    for (int r = 0; r < world; r++)
-        members[r] = (struct ls_member){
-            .worker = 1, .incarnation = 1, .replica = r, .host = "localhost", .address = "127.0.0.1"};
+    for (int r = 0; r < world; r++) {
+        all[r] = (struct rank){
+            .provider = provider, .trainer = trainer, .options = &options, .rank = r, .fn = fn, .state = state};
+        place(provider, world, &all[r], &members[r]);
+    }
     options.members = members;
     options.world = world;
     options.generation = 1;
     options.rendezvous = socket;
-    for (int r = 0; r < world; r++) {
-        all[r] = (struct rank){.trainer = trainer, .options = &options, .rank = r, .fn = fn, .state = state};
+    for (int r = 0; r < world; r++)
         cr_assert_eq(pthread_create(&threads[r], NULL, rank_main, &all[r]), 0);
-    }
     for (int r = 0; r < world; r++) {
         (void)pthread_join(threads[r], NULL);
         ranks->status[r] = all[r].status;

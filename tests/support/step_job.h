@@ -26,5 +26,9 @@ struct lst_step_ranks {
 };
 /* Runs fn in `world` threads, each with a replica of the job in a shared-memory group of them. */
 void lst_step_run(struct ls_job *job, int world, lst_step_fn fn, void *state, struct lst_step_ranks *ranks);
+/* The same over a provider of one process's threads: "shm", "tcp", or "hybrid", where each but the last two ranks has a
+ * host of its own. A world of one is "self". */
+void lst_step_run_over(const char *provider, struct ls_job *job, int world, lst_step_fn fn, void *state,
+                       struct lst_step_ranks *ranks);
 
 #endif

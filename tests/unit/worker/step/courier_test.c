@@ -11,6 +11,9 @@
 
 #define PARCELS 40
 
+static const char *const providers[] = {"shm", "tcp"};
+#define PROVIDERS ((int)(sizeof providers / sizeof providers[0]))
+
 static char directory[64];
 
 static void make(void)
@@ -21,6 +24,26 @@ static void make(void)
 static void discard(void)
 {
     lst_step_directory_deinit(directory);
+}
+
+struct watch {
+    _Atomic bool seen;
+};
+
+/* Both ranks end well over every provider: tcp, whose data a courier carries in a run, and shm, where it only may. */
+static void check_over_all(lst_step_fn fn)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+
+    for (int p = 0; p < PROVIDERS; p++) {
+        struct watch watch = {.seen = false};
+        struct lst_step_ranks ranks;
+
+        lst_step_run_over(providers[p], job, 2, fn, &watch, &ranks);
+        for (int r = 0; r < 2; r++)
+            cr_expect_eq(ranks.status[r], LS_OK, "%s, rank %d: %s", providers[p], r, ranks.err[r].message);
+    }
+    ls_job_destroy(job);
 }
 
 /* What `ways` parcels in a row give and what the group gives afterwards in the caller's thread. */
@@ -60,18 +83,8 @@ static enum ls_status carry_some(void *state, struct ls_replica *replica, struct
 /* Results are right, waits may come in any order, and behind them the group is the caller's again. */
 Test(courier, carries_in_order, .init = make, .fini = discard)
 {
-    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
-    struct lst_step_ranks ranks;
-
-    lst_step_run(job, 2, carry_some, NULL, &ranks);
-    for (int r = 0; r < 2; r++)
-        cr_expect_eq(ranks.status[r], LS_OK, "rank %d: %s", r, ranks.err[r].message);
-    ls_job_destroy(job);
+    check_over_all(carry_some);
 }
-
-struct watch {
-    _Atomic bool seen;
-};
 
 /* Rank 0 asks, from beside the thread that waits, what it waits for; rank 1 joins in only when that was seen. */
 static enum ls_status watch_wait(void *state, struct ls_replica *replica, struct ls_error *err)
@@ -106,14 +119,7 @@ static enum ls_status watch_wait(void *state, struct ls_replica *replica, struct
 /* Whoever wants to know sees what a member waits for, by another thread, and that it no longer does. */
 Test(courier, shows_what_it_waits_for, .init = make, .fini = discard)
 {
-    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
-    struct lst_step_ranks ranks;
-    struct watch watch = {.seen = false};
-
-    lst_step_run(job, 2, watch_wait, &watch, &ranks);
-    for (int r = 0; r < 2; r++)
-        cr_expect_eq(ranks.status[r], LS_OK, "rank %d: %s", r, ranks.err[r].message);
-    ls_job_destroy(job);
+    check_over_all(watch_wait);
 }
 
 static enum ls_status leave_early(void *state, struct ls_replica *replica, struct ls_error *err)
@@ -143,19 +149,22 @@ static enum ls_status leave_early(void *state, struct ls_replica *replica, struc
 Test(courier, ends_in_the_middle, .init = make, .fini = discard)
 {
     struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
-    struct lst_step_ranks ranks;
-    struct watch watch = {.seen = false};
 
-    lst_step_run(job, 2, leave_early, &watch, &ranks);
-    cr_expect_eq(ranks.status[0], LS_EINTERRUPTED);
-    cr_expect_neq(ranks.status[1], LS_OK);
+    for (int p = 0; p < PROVIDERS; p++) {
+        struct watch watch = {.seen = false};
+        struct lst_step_ranks ranks;
+
+        lst_step_run_over(providers[p], job, 2, leave_early, &watch, &ranks);
+        cr_expect_eq(ranks.status[0], LS_EINTERRUPTED, "%s", providers[p]);
+        cr_expect_neq(ranks.status[1], LS_OK, "%s", providers[p]);
+    }
     ls_job_destroy(job);
 }
 
 /* The job to its end with gradients cut and carried one way; the fingerprint that it leaves. */
 struct way {
     struct ls_arrangement arrangement;
-    uint64_t fingerprint[2];
+    uint64_t fingerprint[3];
 };
 
 static enum ls_status run_one_way(void *state, struct ls_replica *replica, struct ls_error *err)
@@ -170,24 +179,62 @@ static enum ls_status run_one_way(void *state, struct ls_replica *replica, struc
     return status;
 }
 
-/* However gradients are cut, and whichever way they go, the parameters get the same bits. */
-Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard)
-{
-    struct way ways[] = {{.arrangement = {256 << 10, 4 << 20, false, NULL}},
-                         {.arrangement = {1, 1, false, NULL}},
-                         {.arrangement = {64 << 20, 64 << 20, false, NULL}},
-                         {.arrangement = {1000, 300000, false, "staged"}},
-                         {.arrangement = {256 << 10, 4 << 20, true, "no such way"}}};
-    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+static const struct ls_arrangement arrangements[] = {
+    {256 << 10, 4 << 20, true, NULL},     {1, 1, false, NULL},
+    {1, 1, true, "no such way"},          {64 << 20, 64 << 20, false, NULL},
+    {256 << 10, 4 << 20, true, "gather"}, {1000, 300000, false, "staged"},
+};
+#define ARRANGEMENTS ((int)(sizeof arrangements / sizeof arrangements[0]))
+#define FEW 3
 
-    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+/* The first `count` arrangements over a provider leave one fingerprint: *expected, where that is not 0. */
+static void check_arrangements(struct ls_job *job, const char *provider, int count, int world, uint64_t *expected)
+{
+    for (int i = 0; i < count; i++) {
+        struct way way = {.arrangement = arrangements[i]};
         struct lst_step_ranks ranks;
 
-        lst_step_run(job, 2, run_one_way, &ways[i], &ranks);
-        for (int r = 0; r < 2; r++) {
-            cr_assert_eq(ranks.status[r], LS_OK, "way %zu: %s", i, ranks.err[r].message);
-            cr_expect_eq(ways[i].fingerprint[r], ways[0].fingerprint[0], "way %zu", i);
+        lst_step_run_over(provider, job, world, run_one_way, &way, &ranks);
+        for (int r = 0; r < world; r++) {
+            cr_assert_eq(ranks.status[r], LS_OK, "%s, way %d: %s", provider, i, ranks.err[r].message);
+            if (*expected == 0)
+                *expected = way.fingerprint[0];
+            cr_expect_eq(way.fingerprint[r], *expected, "%s, way %d, rank %d", provider, i, r);
         }
     }
+}
+
+/* However gradients are cut, and whatever carries them on whichever way, the parameters get the same bits. */
+Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+    uint64_t fingerprint = 0;
+
+    check_arrangements(job, "shm", ARRANGEMENTS, 2, &fingerprint);
+    check_arrangements(job, "tcp", ARRANGEMENTS, 2, &fingerprint);
+    check_arrangements(job, "hybrid", FEW, 3, &fingerprint);
     ls_job_destroy(job);
+}
+
+/* Nor where they are compressed: the sums depend on the world then, and on nothing else. The last method sends the first
+ * steps whole. */
+Test(courier, no_arrangement_moves_a_compressed_bit, .init = make, .fini = discard)
+{
+    const struct ls_compression_options methods[] = {{.name = "bf16"},
+                                                     {.name = "top_k", .ratio = 0.05},
+                                                     {.name = "power_sgd", .rank = 2},
+                                                     {.name = "power_sgd", .rank = 1, .start_step = 4}};
+
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 2}");
+        struct ls_error err = LS_ERROR_INIT;
+        uint64_t fingerprint = 0;
+
+        job->fast = true; /* for the key alone: the kernels stay the exact ones, which are always there */
+        cr_assert_eq(ls_job_set_compression(job, &methods[m], &err), LS_OK, "%s", err.message);
+        job->fast = false;
+        check_arrangements(job, "shm", 1, 2, &fingerprint);
+        check_arrangements(job, "tcp", FEW, 2, &fingerprint);
+        ls_job_destroy(job);
+    }
 }

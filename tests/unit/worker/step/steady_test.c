@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A training step that is not the first allocates nothing and asks the kernel for nothing but waiting (futex,
- * yield). */
+/*
+ * A training step that is not among the first allocates nothing and asks the kernel for nothing but what its transport
+ * is. Over shm that is waiting: futex, sched_yield. Over tcp also poll, to wait for the network; sendmsg and recvfrom for
+ * the values; and, where a wait is told to the peers, sendto. The clock is read without the kernel where the machine has
+ * such a clock.
+ */
 #include "core/base/alloc.h"
 #include "tests/support/step_job.h"
 
@@ -14,6 +18,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -24,7 +29,8 @@
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 #define WORLD 2
-#define WARM_STEPS 12 /* more than two epochs: whole and short batches, both places of the loader */
+/* More than two epochs: whole and short batches, both places of the loader; and all that the tuner tries over tcp. */
+#define WARM_STEPS 40
 #define STEPS 40
 #define CALLS 512
 
@@ -49,8 +55,8 @@ static void note_call(int signal, siginfo_t *info, void *context)
 
 #define ALLOW(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* For all threads of the process, for good. The clock is read without the kernel where the machine has such a clock. */
-static int forbid_calls(void)
+/* For all threads of the process, for good. */
+static int forbid_calls(bool network)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -59,6 +65,12 @@ static int forbid_calls(void)
         ALLOW(SYS_clock_gettime),
         ALLOW(SYS_rt_sigreturn),
         ALLOW(SYS_exit_group),
+        /* From here on behind the place where it ends without a network. */
+        BPF_JUMP(BPF_JMP | BPF_JA, network ? 0 : 8, 0, 0),
+        ALLOW(SYS_poll),
+        ALLOW(SYS_sendmsg),
+        ALLOW(SYS_recvfrom),
+        ALLOW(SYS_sendto),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
     };
     struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
@@ -82,14 +94,13 @@ static enum ls_status steady(void *state, struct ls_replica *replica, struct ls_
     enum ls_status status = LS_OK;
     uint64_t before;
 
-    (void)state;
     for (int i = 0; i < WARM_STEPS && status == LS_OK; i++)
         status = ls_replica_step(replica, err);
     if (status != LS_OK)
         fprintf(stderr, "rank %d: %s\n", replica->rank, err->message);
     meet(1);
     before = ls_alloc_count();
-    if (replica->rank == 0 && forbid_calls() != 0)
+    if (replica->rank == 0 && forbid_calls(*(const bool *)state) != 0)
         _exit(2);
     meet(2);
     for (int i = 0; i < STEPS && status == LS_OK; i++)
@@ -101,7 +112,7 @@ static enum ls_status steady(void *state, struct ls_replica *replica, struct ls_
     _exit(0);
 }
 
-static void check_steady(const char *model, const char *run)
+static void check_steady(const char *provider, const char *model, const char *run)
 {
     const char *const overrides[] = {"epochs=1000"};
     char directory[64];
@@ -113,8 +124,10 @@ static void check_steady(const char *model, const char *run)
     lst_step_directory_init(directory);
     child = fork();
     if (child == 0) {
+        bool network = strcmp(provider, "shm") != 0;
         struct lst_step_ranks ranks;
-        lst_step_run(lst_step_job_with(directory, model, run, overrides, 1), WORLD, steady, NULL, &ranks);
+        lst_step_run_over(provider, lst_step_job_with(directory, model, run, overrides, 1), WORLD, steady, &network,
+                          &ranks);
         _exit(1);
     }
     cr_assert_eq(waitpid(child, &status, 0), child);
@@ -122,26 +135,36 @@ static void check_steady(const char *model, const char *run)
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status %x", (unsigned)status);
     cr_assert_eq(atomic_load(&record->steps), WORLD * STEPS);
     for (int i = 0; i < CALLS; i++)
-        cr_expect_eq(atomic_load(&record->calls[i]), 0, "%s: system call %d, %d times", model, i,
+        cr_expect_eq(atomic_load(&record->calls[i]), 0, "%s over %s: system call %d, %d times", model, provider, i,
                      atomic_load(&record->calls[i]));
-    cr_expect_eq(record->allocations, 0, "%s: %llu allocations in %d steps of %d ranks", model,
+    cr_expect_eq(record->allocations, 0, "%s over %s: %llu allocations in %d steps of %d ranks", model, provider,
                  (unsigned long long)record->allocations, STEPS, WORLD);
     (void)munmap(record, sizeof *record);
 }
 
 Test(steady, mlp)
 {
-    check_steady("mlp.json", "{execution: graph}");
+    check_steady("shm", "mlp.json", "{execution: graph}");
 }
 
 Test(steady, mlp_in_threads)
 {
-    check_steady("mlp.json", "{execution: graph, threads: 2}");
+    check_steady("shm", "mlp.json", "{execution: graph, threads: 2}");
+}
+
+Test(steady, mlp_over_tcp)
+{
+    check_steady("tcp", "mlp.json", "{execution: graph}");
+}
+
+Test(steady, cnn_over_tcp)
+{
+    check_steady("tcp", "cnn.json", "{execution: graph}");
 }
 
 Test(steady, cnn)
 {
-    check_steady("cnn.json", "{execution: graph}");
+    check_steady("shm", "cnn.json", "{execution: graph}");
 }
 
 #endif
