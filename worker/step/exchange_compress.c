@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Buckets whose gradients a compressor sends, see exchange_internal.h and worker/compress/compress.h. The replica's thread
- * computes; what carries the collectives between two computations, the courier or that thread, does not show in a bit.
+ * Buckets whose gradients a compressor sends, see exchange_internal.h and worker/compress/compress.h. The replica's
+ * thread computes; what carries the collectives between two computations, the courier or that thread, does not show in
+ * a bit.
  */
 #include "worker/step/exchange_internal.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside the exchange: what it holds, and what its files do for one another. exchange.c has its life and its memory,
- * exchange_step.c the way of a step through it, exchange_compress.c the buckets that a compressor sends, exchange_trace.c
- * what a trace tells of them.
+ * exchange_step.c the way of a step through it, exchange_compress.c the buckets that a compressor sends,
+ * exchange_trace.c what a trace tells of them.
  */
 #ifndef LOCKSTEP_WORKER_STEP_EXCHANGE_INTERNAL_H
 #define LOCKSTEP_WORKER_STEP_EXCHANGE_INTERNAL_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A step's way through the exchange: buckets start as they are ready, moments are gathered between segments, then all is
- * waited for. See exchange.h. */
+/* A step's way through the exchange: buckets start as they are ready, moments are gathered between segments, then all
+ * is waited for. See exchange.h. */
 #include "worker/step/exchange_internal.h"
 
 #include <string.h>

@@ -216,8 +216,8 @@ Test(courier, no_arrangement_moves_a_bit, .init = make, .fini = discard)
     ls_job_destroy(job);
 }
 
-/* Nor where they are compressed: the sums depend on the world then, and on nothing else. The last method sends the first
- * steps whole. */
+/* Nor where they are compressed: the sums depend on the world then, and on nothing else. The last method sends the
+ * first steps whole. */
 Test(courier, no_arrangement_moves_a_compressed_bit, .init = make, .fini = discard)
 {
     const struct ls_compression_options methods[] = {{.name = "bf16"},

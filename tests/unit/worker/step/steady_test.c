@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A training step that is not among the first allocates nothing and asks the kernel for nothing but what its transport
- * is. Over shm that is waiting: futex, sched_yield. Over tcp also poll, to wait for the network; sendmsg and recvfrom for
- * the values; and, where a wait is told to the peers, sendto. The clock is read without the kernel where the machine has
- * such a clock.
+ * is. Over shm that is waiting: futex, sched_yield. Over tcp also poll, to wait for the network; sendmsg and recvfrom
+ * for the values; and, where a wait is told to the peers, sendto. The clock is read without the kernel where the
+ * machine has such a clock.
  */
 #include "core/base/alloc.h"
 #include "tests/support/step_job.h"
