@@ -220,16 +220,11 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     int64_t ranks = 2, rounds = 15, hosts = HOSTS_NOT_GIVEN;
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
-        {"backend", "NAME",
-         "shm (both with registered and with any memory), tcp (also with bf16 on the wire), hybrid (beside flat tcp), "
-         "mpi or nccl",
-         LS_OPTION_TEXT, &bench.backend},
+        {"backend", "NAME", "shm, tcp, hybrid (beside flat tcp), mpi or nccl (shm)", LS_OPTION_TEXT, &bench.backend},
         {"hosts", "N", "hosts to pretend for --backend hybrid (2)", LS_OPTION_COUNT, &hosts},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
-        {"against", "NAME",
-         "mpi: race MPI_Allreduce in turns, over tcp where that is the backend (mpirun starts the ranks); gloo: race "
-         "tests/bench/gloo.py",
+        {"against", "NAME", "mpi: MPI_Allreduce, mpirun starts the ranks; gloo: tests/bench/gloo.py; in turns",
          LS_OPTION_TEXT, &against},
         {"table", NULL, "race the ways of the backend and show which the table of choices takes", LS_OPTION_FLAG,
          &bench.table},

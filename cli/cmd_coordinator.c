@@ -34,6 +34,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     char *summary = NULL;
     enum ls_status status = ls_options_parse(command, options, argc, argv, 1, 1, &path, err);
 
+    if (status == LS_OK && overwrite && !fresh)
+        status = ls_error_set(err, LS_EUSAGE, "--overwrite only goes with --fresh");
     if (status == LS_OK && (join_timeout_s == 0 || join_timeout_s > MAX_JOIN_TIMEOUT_S))
         status = ls_error_set(err, LS_EUSAGE, "--join-timeout needs a whole number of seconds from 1 to %d, not %lld",
                               MAX_JOIN_TIMEOUT_S, (long long)join_timeout_s);
@@ -76,8 +78,7 @@ const struct ls_command ls_cmd_coordinator = {
     .arguments = "JOB [options]",
     .summary = "Host a job for workers that others start",
     .about =
-        "Waits until run.workers workers have joined (--join-timeout), then leads the job to its end. Workers prove "
-        "that they know\n"
-        "the job's secret: make one with `openssl rand -hex 32 > secret; chmod 600 secret`.",
+        "Waits until run.workers workers have joined (--join-timeout), then leads the job to its end. Workers prove\n"
+        "that they know the job's secret: make one with `openssl rand -hex 32 > secret; chmod 600 secret`.",
     .run = run,
     .ends_in_order = true};

@@ -72,6 +72,7 @@ def command_line(folder):
     fails(folder, ["train", job, "--max-steps", "many"], USAGE, "--max-steps", "many")
     fails(folder, ["train", job, "--json=yes"], USAGE, "--json")
     fails(folder, ["train", job, "--overwrite"], USAGE, "--fresh")
+    fails(folder, ["coordinator", job, "--overwrite"], USAGE, "--fresh", env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
     fails(folder, ["worker", job], USAGE, "--coordinator")
     fails(folder, ["predict", job], USAGE, "--output")
     fails(folder, ["evaluate", job, "--data", "tset"], USAGE, "tset")
