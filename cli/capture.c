@@ -17,6 +17,8 @@
 
 #define REAP_EVERY_MS 5 /* looks for a process that has closed its output but not yet ended */
 #define KILL_MS 5000
+#define MOST_MIB 16 /* a bench prints some lines */
+#define MOST_BYTES ((size_t)MOST_MIB << 20)
 
 extern char **environ;
 
@@ -43,26 +45,27 @@ static int moment(uint64_t until_ns, int most_ms)
     return left < (uint64_t)most_ms ? (int)left : most_ms;
 }
 
-/* Until the other end is closed; false where that takes too long. */
-static bool read_all(int from, uint64_t until_ns, struct ls_buf *out)
+/* Until the other end is closed. LS_ETIMEOUT: that takes too long, however much comes meanwhile; LS_EIO: too much
+ * has come. */
+static enum ls_status read_all(int from, uint64_t until_ns, struct ls_buf *out)
 {
     struct pollfd readable = {.fd = from, .events = POLLIN};
     char chunk[4096];
 
-    for (;;) {
-        int wait = moment(until_ns, 1000), ready = poll(&readable, 1, wait);
+    for (int wait = moment(until_ns, 1000); wait > 0; wait = moment(until_ns, 1000)) {
         ssize_t got;
 
-        if (ready == 0 && wait == 0)
-            return false;
-        if (ready <= 0)
+        if (poll(&readable, 1, wait) <= 0)
             continue;
         got = read(from, chunk, sizeof chunk);
         if (got > 0)
             (void)ls_buf_append(out, chunk, (size_t)got);
         else if (got == 0 || errno != EINTR)
-            return true;
+            return LS_OK;
+        if (out->length > MOST_BYTES)
+            return LS_EIO;
     }
+    return LS_ETIMEOUT;
 }
 
 /* Until the process has ended, however it closed its output; false where that takes too long. */
@@ -85,11 +88,17 @@ static enum ls_status await(char *const *argv, pid_t pid, int from, int64_t dead
 {
     uint64_t until_ns = ls_clock_now_ns() + (uint64_t)deadline_ms * 1000000;
     const char *word = argv[1] != NULL ? argv[1] : "";
+    enum ls_status status;
     int how = 0;
 
-    if (!read_all(from, until_ns, out) || !reap(pid, until_ns, &how)) {
+    status = read_all(from, until_ns, out);
+    if (status == LS_OK && !reap(pid, until_ns, &how))
+        status = LS_ETIMEOUT;
+    if (status != LS_OK) {
         (void)kill(pid, SIGKILL);
         (void)reap(pid, ls_clock_now_ns() + UINT64_C(1000000) * KILL_MS, &how);
+        if (status == LS_EIO)
+            return ls_error_set(err, LS_EIO, "%s %s printed more than %d MiB and was killed", argv[0], word, MOST_MIB);
         return ls_error_set(err, LS_ETIMEOUT, "%s %s did not end within %.3g s and was killed", argv[0], word,
                             (double)deadline_ms / 1000);
     }

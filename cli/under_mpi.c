@@ -9,6 +9,7 @@
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
+#include "core/base/thread.h"
 #include "core/base/trace.h"
 #include "worker/worker.h"
 
@@ -83,8 +84,9 @@ static enum ls_status start_host(const struct ls_mpi_run *run, struct hosting *h
         return h->status;
     (void)snprintf(boot->coordinator, sizeof boot->coordinator, "%s:%u", name,
                    (unsigned)ls_server_port(h->host.server));
-    h->started = pthread_create(&h->thread, NULL, host_main, h) == 0;
-    return h->started ? LS_OK : ls_error_set(&h->err, LS_ENOMEM, "cannot start the coordinator's thread");
+    h->status = ls_thread_start("coordinator", 0, host_main, h, &h->thread, &h->err);
+    h->started = h->status == LS_OK;
+    return h->status;
 }
 
 static enum ls_status work(const struct ls_mpi_run *run, const struct boot *boot, int rank, bool *told,

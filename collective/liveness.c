@@ -2,10 +2,10 @@
 /* The keeper thread; see liveness.h. */
 #include "collective/liveness.h"
 
-#include <errno.h>
+#include "core/base/thread.h"
+
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -108,26 +108,12 @@ static void *keeper_main(void *argument)
 
 enum ls_status lsi_keeper_start(struct lsi_keeper *keeper, struct ls_error *err)
 {
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigset_t before;
-    int failed;
+    enum ls_status status = ls_thread_start("keeper", KEEPER_STACK, keeper_main, keeper, &keeper->thread, err);
 
-    if (pthread_attr_init(&attributes) != 0)
-        return ls_error_set(err, LS_ENOMEM, "no memory for the keeper thread of rank %d", keeper->rank);
-    (void)pthread_attr_setstacksize(&attributes, KEEPER_STACK);
-    /* Signals are for the program's own threads. */
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&keeper->thread, &attributes, keeper_main, keeper);
-    /* A program with many thread-local variables needs the usual stack, which has room for them. */
-    if (failed == EINVAL)
-        failed = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    if (failed != 0)
-        return ls_error_set(err, LS_ENOMEM, "cannot start the keeper thread of rank %d: %s", keeper->rank,
-                            strerror(failed));
+    if (status != LS_OK) {
+        (void)ls_error_wrap(err, "rank %d", keeper->rank);
+        return status;
+    }
     keeper->runs = true;
     while (atomic_load_explicit(&keeper->state, memory_order_acquire) == 0)
         (void)sched_yield();

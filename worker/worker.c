@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/base/thread.h"
 #include "core/device/known_answer.h"
 #include "core/formats/npz.h"
 #include "worker/session/session.h"
@@ -347,7 +348,8 @@ static enum ls_status run_all(struct worker *w, struct ls_error *err)
     int started = 1;
 
     for (; started < w->replica_count; started++)
-        if (pthread_create(&w->runners[started].thread, NULL, runner_main, &w->runners[started]) != 0)
+        if (ls_thread_start("replica", 0, runner_main, &w->runners[started], &w->runners[started].thread, NULL) !=
+            LS_OK)
             break;
     if (started < w->replica_count)
         give_up(w, LS_ENOMEM, "this worker cannot start a thread for each of its replicas");

@@ -36,6 +36,8 @@ struct ls_sha256 *ls_sha256_create(void)
 
 void ls_sha256_destroy(struct ls_sha256 *hash)
 {
+    if (hash != NULL)
+        OPENSSL_cleanse(hash, sizeof *hash);
     ls_free(hash);
 }
 
@@ -56,6 +58,7 @@ void ls_sha256_of(const void *data, size_t length, uint8_t digest[LS_SHA256_BYTE
     (void)SHA256_Init(&context);
     (void)SHA256_Update(&context, data, length);
     (void)SHA256_Final(digest, &context);
+    OPENSSL_cleanse(&context, sizeof context);
 }
 
 /* One of the two sums of an HMAC, over the key under a mask and then the data. */
@@ -86,6 +89,7 @@ void ls_hmac_sha256(const void *key, size_t key_length, const void *data, size_t
         memcpy(padded, key, key_length);
     masked_sum(padded, 0x36, data, length, inner);
     masked_sum(padded, 0x5c, inner, sizeof inner, digest);
+    OPENSSL_cleanse(inner, sizeof inner);
     OPENSSL_cleanse(padded, sizeof padded);
 }
 

@@ -6,6 +6,7 @@
 #include "core/base/hash.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct ls_dataset {
     struct ls_shape feature_shape, label_shape; /* of one sample */
     int64_t feature_size, label_size;           /* elements of one sample */
     int64_t label_low, label_high;              /* integer labels */
+    _Atomic int more_holders;                   /* than the one who opened it */
 };
 
 static struct ls_shape sample_shape(const struct ls_shape *whole)
@@ -191,11 +193,18 @@ enum ls_status ls_dataset_digest(const struct ls_dataset *dataset, char sha256[6
 
 void ls_dataset_close(struct ls_dataset *dataset)
 {
-    if (dataset == NULL)
+    if (dataset == NULL || atomic_fetch_sub(&dataset->more_holders, 1) > 0)
         return;
     lsi_array_deinit(&dataset->features);
     lsi_array_deinit(&dataset->labels);
     ls_free(dataset);
+}
+
+struct ls_dataset *ls_dataset_retain(struct ls_dataset *dataset)
+{
+    if (dataset != NULL)
+        (void)atomic_fetch_add(&dataset->more_holders, 1);
+    return dataset;
 }
 
 int64_t ls_dataset_count(const struct ls_dataset *dataset)

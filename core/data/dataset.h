@@ -25,7 +25,10 @@ enum ls_status ls_dataset_open(const struct ls_dataset_options *options, struct 
  * ls_dataset_close (integer labels are copied). */
 enum ls_status ls_dataset_from_memory(const struct ls_view *features, const struct ls_view *labels,
                                       struct ls_dataset **dataset, struct ls_error *err);
+/* Ends when every holder has closed it. Accepts NULL. */
 void ls_dataset_close(struct ls_dataset *dataset);
+/* One more holder, who closes it as well. From any thread, as the closing; NULL gives NULL. */
+struct ls_dataset *ls_dataset_retain(struct ls_dataset *dataset);
 
 int64_t ls_dataset_count(const struct ls_dataset *dataset);
 bool ls_dataset_has_labels(const struct ls_dataset *dataset);

@@ -8,6 +8,7 @@
 #include "core/device/device_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/thread.h"
 
 #include <assert.h>
 #include <fenv.h>
@@ -98,7 +99,7 @@ static void await_news(struct lsi_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
     while (!has_news(pool))
-        pthread_cond_wait(&pool->wake, &pool->mutex);
+        ls_wait_idle("parts of a device's work", &pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -161,7 +162,7 @@ static void await_parts(struct lsi_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->caller_sleeps, 1);
     while (atomic_load(&pool->pending) > 0)
-        pthread_cond_wait(&pool->done, &pool->mutex);
+        ls_wait_idle("the last parts of a device's work", &pool->done, &pool->mutex);
     atomic_store(&pool->caller_sleeps, 0);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -213,7 +214,7 @@ static enum ls_status start_threads(struct lsi_pool *pool, struct ls_error *err)
     int i;
 
     for (i = 1; i < pool->threads; i++) {
-        if (pthread_create(&pool->ids[i - 1], NULL, thread_main, pool) != 0)
+        if (ls_thread_start("compute", 0, thread_main, pool, &pool->ids[i - 1], NULL) != LS_OK)
             return ls_error_set(err, LS_ENOMEM, "thread %d of %d of a device could not be started; use fewer threads",
                                 i + 1, pool->threads);
         pool->started++;

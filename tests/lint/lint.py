@@ -15,7 +15,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE_LIMIT, FUNCTION_LIMIT, PARAMETER_LIMIT, COLUMN_LIMIT = 800, 70, 6, 120
 BANNED = re.compile(r"\b(malloc|calloc|realloc|strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|rand|srand|strtok|"
-                    r"setjmp|longjmp|alloca)\s*\(")
+                    r"setjmp|longjmp|alloca|pthread_create|pthread_cond_wait|pthread_cond_timedwait|"
+                    r"pthread_cond_clockwait|pthread_mutex_timedlock)\s*\(")
 CODE_DIRECTORIES = ("core", "collective", "strategies", "coordinator", "worker", "cli")
 
 

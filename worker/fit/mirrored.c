@@ -6,6 +6,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
+#include "core/base/thread.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -146,7 +147,8 @@ static void run_members(struct mirrored *run)
     int started = 1;
 
     for (; started < run->world; started++)
-        if (pthread_create(&run->replicas[started].thread, NULL, member_main, &run->replicas[started]) != 0)
+        if (ls_thread_start("replica", 0, member_main, &run->replicas[started], &run->replicas[started].thread, NULL) !=
+            LS_OK)
             break;
     if (started < run->world) {
         struct ls_error err = LS_ERROR_INIT;

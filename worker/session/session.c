@@ -5,11 +5,9 @@
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
 #include "core/base/str.h"
+#include "core/base/thread.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 _Static_assert(LS_WIRE_MAX_MEMBERS == LS_MAX_MEMBERS, "a generation on the wire is a group");
 _Static_assert(sizeof((struct ls_session_options *)0)->listen_port / sizeof(uint16_t) == LS_WIRE_MAX_REPLICAS,
@@ -49,13 +47,9 @@ static void *run(void *state)
 
 static void init_locks(struct ls_session *session)
 {
-    pthread_condattr_t monotonic;
     pthread_mutexattr_t recursive;
 
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&session->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    (void)pthread_cond_init(&session->changed, NULL);
     (void)pthread_mutex_init(&session->lock, NULL);
     (void)pthread_mutexattr_init(&recursive);
     (void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
@@ -78,21 +72,6 @@ static void free_session(struct ls_session *session)
     ls_free(session);
 }
 
-/* The thread takes no signal: they are for the threads of the program. */
-static enum ls_status start_thread(struct ls_session *session, struct ls_error *err)
-{
-    sigset_t all, before;
-    int failed;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    failed = pthread_create(&session->thread, NULL, run, session);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0)
-        return ls_error_set(err, LS_ENOMEM, "cannot start the session's thread: %s", strerror(failed));
-    return LS_OK;
-}
-
 static enum ls_status prepare(struct ls_session *session, struct ls_error *err)
 {
     enum ls_status status = ls_address_split(session->address, session->host, &session->port, err);
@@ -109,7 +88,7 @@ static enum ls_status prepare(struct ls_session *session, struct ls_error *err)
         return status;
     ls_loop_on_wake(session->loop, on_wake, session);
     session->began_ms = lsi_session_now_ms();
-    return start_thread(session, err);
+    return ls_thread_start("session", 0, run, session, &session->thread, err);
 }
 
 static struct ls_session *create(const struct ls_session_options *options, bool fetching)
@@ -150,7 +129,7 @@ enum ls_status lsi_session_start(const struct ls_session_options *options, bool 
     /* Bounded by the thread: it gives up at the connect deadline, and once joined when the coordinator falls silent. */
     (void)pthread_mutex_lock(&made->lock);
     while (made->open == LSI_OPENING)
-        (void)pthread_cond_wait(&made->changed, &made->lock);
+        ls_wait_idle("the coordinator's answer", &made->changed, &made->lock);
     (void)pthread_mutex_unlock(&made->lock);
     if (made->open == LSI_NOT_OPENED) {
         status = ls_error_set(err, made->open_error.status, "%s", made->open_error.message);
@@ -251,12 +230,10 @@ void ls_session_report_checkpoint(struct ls_session *session, uint64_t step, con
 /* Waits for the acknowledgement; under the lock. */
 static enum ls_status await_ack(struct ls_session *session, struct ls_error *err)
 {
-    struct timespec until;
+    struct ls_wait wait = ls_wait_begin("the coordinator's acknowledgement", LSI_FINISH_MS * UINT64_C(1000000));
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LSI_FINISH_MS / 1000;
     while (!session->finish_acked && !session->lost) {
-        if (pthread_cond_timedwait(&session->changed, &session->lock, &until) == ETIMEDOUT)
+        if (!ls_wait_on(&wait, &session->changed, &session->lock))
             break;
     }
     if (session->finish_acked)

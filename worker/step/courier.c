@@ -3,11 +3,9 @@
 #include "worker/step/courier.h"
 
 #include "core/base/alloc.h"
+#include "core/base/thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 
 struct ls_courier {
     struct ls_group *group;
@@ -45,7 +43,7 @@ static void *run(void *state)
         if (parcel == NULL && courier->ending)
             break;
         if (parcel == NULL) {
-            (void)pthread_cond_wait(&courier->given, &courier->lock);
+            ls_wait_idle("the next parcel", &courier->given, &courier->lock);
             continue;
         }
         (void)pthread_mutex_unlock(&courier->lock);
@@ -63,25 +61,10 @@ static void *run(void *state)
     return NULL;
 }
 
-/* The thread takes no signal: they are for the threads of the program. */
-static int start_thread(struct ls_courier *courier)
-{
-    sigset_t all, before;
-    int failed;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    failed = pthread_create(&courier->thread, NULL, run, courier);
-    if (failed == 0)
-        (void)pthread_setname_np(courier->thread, "courier"); /* as tools show it */
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
-}
-
 enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **courier, struct ls_error *err)
 {
     struct ls_courier *made = ls_alloc_zeroed(1, sizeof *made);
-    int failed;
+    enum ls_status status;
 
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for the thread that carries gradients");
@@ -89,13 +72,13 @@ enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **cou
     (void)pthread_mutex_init(&made->lock, NULL);
     (void)pthread_cond_init(&made->given, NULL);
     (void)pthread_cond_init(&made->done, NULL);
-    failed = start_thread(made);
-    if (failed != 0) {
+    status = ls_thread_start("courier", 0, run, made, &made->thread, err);
+    if (status != LS_OK) {
         (void)pthread_cond_destroy(&made->done);
         (void)pthread_cond_destroy(&made->given);
         (void)pthread_mutex_destroy(&made->lock);
         ls_free(made);
-        return ls_error_set(err, LS_ENOMEM, "cannot start the thread that carries gradients: %s", strerror(failed));
+        return status;
     }
     *courier = made;
     return LS_OK;
@@ -144,7 +127,7 @@ enum ls_status ls_courier_wait(struct ls_courier *courier, struct ls_parcel *par
     /* Bounded by the courier: every operation of the group has its deadline. */
     courier->hurry = true;
     while (!parcel->done)
-        (void)pthread_cond_wait(&courier->done, &courier->lock);
+        ls_wait_idle("the courier", &courier->done, &courier->lock);
     courier->hurry = false;
     status = parcel->status;
     if (status != LS_OK && err != NULL)

@@ -7,11 +7,10 @@
 #include "worker/step/replica.h"
 
 #include "core/base/alloc.h"
+#include "core/base/thread.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #define PATIENCE_S 900 /* for the other calls of this rank; what they wait for ends sooner, and says more */
 
@@ -48,12 +47,10 @@ static void fail(struct eager *e, enum ls_status status, const struct ls_error *
 
 static enum ls_status await_others(struct eager *e, uint64_t meeting, int reduce, struct ls_error *err)
 {
-    struct timespec until;
+    struct ls_wait wait = ls_wait_begin("the other calls of an eager step", PATIENCE_S * UINT64_C(1000000000));
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += PATIENCE_S;
     while (e->meetings == meeting && e->status == LS_OK) {
-        if (pthread_cond_clockwait(&e->met, &e->running, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+        if (ls_wait_on(&wait, &e->met, &e->running))
             continue;
         (void)ls_error_set(err, LS_ETIMEOUT,
                            "only %d of the %d calls of an eager step came to reduction %d within %d s", e->arrived,
@@ -181,13 +178,12 @@ enum ls_status ls_replica_run_eagerly(struct ls_replica *replica, const struct l
     if (calls == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for an eager step");
     for (int i = 0; i < schedule->call_count; i++) {
+        struct ls_error cause = LS_ERROR_INIT;
+
         calls[i] = (struct eager_call){.eager = &e, .call = &schedule->calls[i]};
         if (i > 0)
-            calls[i].started = pthread_create(&calls[i].thread, NULL, run_call, &calls[i]) == 0;
+            calls[i].started = ls_thread_start("eager", 0, run_call, &calls[i], &calls[i].thread, &cause) == LS_OK;
         if (i > 0 && !calls[i].started) {
-            struct ls_error cause = LS_ERROR_INIT;
-
-            (void)ls_error_set(&cause, LS_ENOMEM, "cannot start a thread for an eager call");
             (void)pthread_mutex_lock(&e.running);
             fail(&e, LS_ENOMEM, &cause);
             (void)pthread_mutex_unlock(&e.running);

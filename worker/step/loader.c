@@ -3,14 +3,12 @@
 #include "worker/step/loader.h"
 
 #include "core/base/alloc.h"
+#include "core/base/log.h"
+#include "core/base/thread.h"
 #include "worker/step/trainer.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <time.h>
-
 #define PATIENCE_S 300 /* a file system that hangs; no batch takes as long */
+#define END_S 10       /* nobody needs the batch any more */
 
 struct slot {
     struct ls_batch_place place; /* schedule NULL: nothing is in it */
@@ -23,10 +21,12 @@ struct ls_loader {
     int used;         /* the slot that was taken */
     int64_t *indices; /* of whoever gathers */
     pthread_t thread;
-    bool started;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    bool ordered, leaving; /* under the lock */
+    bool ordered;
+    bool reading; /* it may hang now */
+    bool leaving;
+    bool left_behind; /* nobody else ends the loader */
 };
 
 static bool same_place(const struct ls_batch_place *a, const struct ls_batch_place *b)
@@ -34,9 +34,9 @@ static bool same_place(const struct ls_batch_place *a, const struct ls_batch_pla
     return a->schedule == b->schedule && a->epoch == b->epoch && a->first == b->first;
 }
 
-static void gather(struct ls_loader *loader, struct slot *slot)
+static const struct ls_dataset *choose(struct ls_loader *loader, const struct ls_batch_place *place)
 {
-    const struct ls_schedule *schedule = slot->place.schedule;
+    const struct ls_schedule *schedule = place->schedule;
     const struct ls_dataset *dataset = loader->options.dataset[schedule->mode];
     struct ls_epoch_order order = {.seed = loader->options.seed,
                                    .shuffle = loader->options.shuffle && schedule->mode == LS_STEP_TRAIN,
@@ -45,61 +45,69 @@ static void gather(struct ls_loader *loader, struct slot *slot)
     for (int c = 0; c < schedule->call_count; c++) {
         const struct ls_scheduled_call *call = &schedule->calls[c];
 
-        ls_epoch_indices(&order, slot->place.epoch, slot->place.first + call->shards.first_sample,
+        ls_epoch_indices(&order, place->epoch, place->first + call->shards.first_sample,
                          call->shards.offset[call->shards.count], loader->indices + call->first_sample);
     }
-    ls_dataset_gather(dataset, loader->indices, schedule->samples, ls_dataset_feature_dtype(dataset), slot->features,
-                      slot->labels);
+    return dataset;
+}
+
+/* May hang, so it touches nothing but what the loader holds. */
+static void read_samples(struct ls_loader *loader, const struct ls_dataset *dataset, int64_t count, struct slot *slot)
+{
+    ls_dataset_gather(dataset, loader->indices, count, ls_dataset_feature_dtype(dataset), slot->features, slot->labels);
+}
+
+static void free_loader(struct ls_loader *loader)
+{
+    for (int i = 0; i < 2; i++) {
+        ls_dataset_close(loader->options.dataset[i]);
+        ls_free(loader->slot[i].features);
+        ls_free(loader->slot[i].labels);
+    }
+    (void)pthread_cond_destroy(&loader->changed);
+    (void)pthread_mutex_destroy(&loader->lock);
+    ls_free(loader->indices);
+    ls_free(loader);
+}
+
+/* One order; under the lock, but not while it gathers. */
+static void carry_out(struct ls_loader *loader)
+{
+    struct slot *slot = &loader->slot[1 - loader->used];
+    int64_t count = slot->place.schedule->samples;
+    const struct ls_dataset *dataset;
+
+    (void)pthread_mutex_unlock(&loader->lock);
+    dataset = choose(loader, &slot->place);
+    (void)pthread_mutex_lock(&loader->lock);
+    loader->reading = true;
+    (void)pthread_cond_broadcast(&loader->changed);
+    (void)pthread_mutex_unlock(&loader->lock);
+    read_samples(loader, dataset, count, slot);
+    (void)pthread_mutex_lock(&loader->lock);
+    loader->reading = loader->ordered = false;
+    (void)pthread_cond_broadcast(&loader->changed);
 }
 
 static void *loader_main(void *state)
 {
     struct ls_loader *loader = state;
+    bool left_behind;
 
     (void)pthread_mutex_lock(&loader->lock);
     while (!loader->leaving) {
-        if (!loader->ordered) {
-            /* Wakes for an order or for the end: both come from the owner, which outlives this thread. */
-            (void)pthread_cond_wait(&loader->changed, &loader->lock);
-            continue;
-        }
-        (void)pthread_mutex_unlock(&loader->lock);
-        gather(loader, &loader->slot[1 - loader->used]);
-        (void)pthread_mutex_lock(&loader->lock);
-        loader->ordered = false;
-        (void)pthread_cond_broadcast(&loader->changed);
+        if (loader->ordered)
+            carry_out(loader);
+        else
+            ls_wait_idle("the next batch to gather", &loader->changed, &loader->lock);
     }
+    loader->ordered = false;
+    (void)pthread_cond_broadcast(&loader->changed);
+    left_behind = loader->left_behind;
     (void)pthread_mutex_unlock(&loader->lock);
+    if (left_behind)
+        free_loader(loader);
     return NULL;
-}
-
-static bool init_sync(struct ls_loader *loader)
-{
-    pthread_condattr_t monotonic;
-    bool made;
-
-    if (pthread_condattr_init(&monotonic) != 0)
-        return false;
-    made = pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
-           pthread_cond_init(&loader->changed, &monotonic) == 0;
-    (void)pthread_condattr_destroy(&monotonic);
-    if (made && pthread_mutex_init(&loader->lock, NULL) != 0) {
-        (void)pthread_cond_destroy(&loader->changed);
-        made = false;
-    }
-    return made;
-}
-
-/* Signals are for the threads that expect them. */
-static bool start_thread(struct ls_loader *loader)
-{
-    sigset_t all, before;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    loader->started = pthread_create(&loader->thread, NULL, loader_main, loader) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return loader->started;
 }
 
 static bool make_slots(struct ls_loader *loader)
@@ -119,64 +127,82 @@ static bool make_slots(struct ls_loader *loader)
     return made && loader->indices != NULL;
 }
 
-static void free_loader(struct ls_loader *loader)
-{
-    for (int i = 0; i < 2; i++) {
-        ls_free(loader->slot[i].features);
-        ls_free(loader->slot[i].labels);
-    }
-    ls_free(loader->indices);
-    ls_free(loader);
-}
-
 enum ls_status ls_loader_create(const struct ls_loader_options *options, struct ls_loader **loader,
                                 struct ls_error *err)
 {
     struct ls_loader *made = ls_alloc_zeroed(1, sizeof *made);
+    enum ls_status status;
 
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for a loader of batches");
     made->options = *options;
-    if (!make_slots(made) || !init_sync(made)) {
+    if (made->options.end_deadline_ms <= 0)
+        made->options.end_deadline_ms = END_S * 1000;
+    (void)pthread_mutex_init(&made->lock, NULL);
+    (void)pthread_cond_init(&made->changed, NULL);
+    for (int i = 0; i < 2; i++)
+        (void)ls_dataset_retain(made->options.dataset[i]);
+    status = make_slots(made) ? ls_thread_start("loader", 0, loader_main, made, &made->thread, err)
+                              : ls_error_set(err, LS_ENOMEM, "not enough memory for two batches of %lld samples",
+                                             (long long)options->samples);
+    if (status != LS_OK) {
         free_loader(made);
-        return ls_error_set(err, LS_ENOMEM, "not enough memory for two batches of %lld samples",
-                            (long long)options->samples);
-    }
-    if (!start_thread(made)) {
-        ls_loader_destroy(made);
-        return ls_error_set(err, LS_ENOMEM, "cannot start a thread that gathers batches");
+        return status;
     }
     *loader = made;
     return LS_OK;
 }
 
+/* False where the thread hangs: it then ends the loader itself, if ever. An order that it has not begun to read is
+ * waited for: it still looks at the schedule, and nothing of that can hang. */
+static bool may_join(struct ls_loader *loader)
+{
+    struct ls_wait wait =
+        ls_wait_begin("the loader's last batch", (uint64_t)loader->options.end_deadline_ms * UINT64_C(1000000));
+
+    while (loader->ordered)
+        if (!ls_wait_on(&wait, &loader->changed, &loader->lock) && loader->reading)
+            break;
+    loader->left_behind = loader->ordered;
+    return !loader->left_behind;
+}
+
 void ls_loader_destroy(struct ls_loader *loader)
 {
+    int64_t deadline_ms;
+    pthread_t thread;
+    bool joins;
+
     if (loader == NULL)
         return;
+    deadline_ms = loader->options.end_deadline_ms;
+    thread = loader->thread;
     (void)pthread_mutex_lock(&loader->lock);
     loader->leaving = true;
     (void)pthread_cond_broadcast(&loader->changed);
+    joins = may_join(loader);
     (void)pthread_mutex_unlock(&loader->lock);
-    if (loader->started)
-        (void)pthread_join(loader->thread, NULL);
-    (void)pthread_cond_destroy(&loader->changed);
-    (void)pthread_mutex_destroy(&loader->lock);
-    free_loader(loader);
+    if (joins) {
+        (void)pthread_join(thread, NULL);
+        free_loader(loader);
+        return;
+    }
+    (void)pthread_detach(thread);
+    ls_log(LS_LOG_WARN, "loader.hangs",
+           "the samples of a batch could not be read within %.3g s: their file system hangs; the thread \"loader\" is "
+           "left behind and ends when it answers",
+           (double)deadline_ms / 1000);
 }
 
 /* Until the thread has no order; the other slot is the caller's then. */
 static enum ls_status await_thread(struct ls_loader *loader, struct ls_error *err)
 {
-    struct timespec until;
+    struct ls_wait wait = ls_wait_begin("the loader's next batch", PATIENCE_S * UINT64_C(1000000000));
     bool ordered;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += PATIENCE_S;
     (void)pthread_mutex_lock(&loader->lock);
-    while (loader->ordered)
-        if (pthread_cond_timedwait(&loader->changed, &loader->lock, &until) == ETIMEDOUT)
-            break;
+    while (loader->ordered && ls_wait_on(&wait, &loader->changed, &loader->lock))
+        ;
     ordered = loader->ordered;
     (void)pthread_mutex_unlock(&loader->lock);
     return ordered ? ls_error_set(err, LS_ETIMEOUT, "the samples of a batch could not be read within %d s", PATIENCE_S)
@@ -193,7 +219,7 @@ enum ls_status ls_loader_take(struct ls_loader *loader, const struct ls_batch_pl
         return status;
     if (!same_place(&next->place, place)) {
         next->place = *place;
-        gather(loader, next);
+        read_samples(loader, choose(loader, place), place->schedule->samples, next);
     }
     loader->used = 1 - loader->used;
     *features = next->features;

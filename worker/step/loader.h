@@ -13,10 +13,11 @@
 struct ls_loader;
 
 struct ls_loader_options {
-    const struct ls_dataset *dataset[2]; /* by mode, of one feature and label layout; NULL: none. Borrowed. */
+    struct ls_dataset *dataset[2]; /* by mode, of one feature and label layout; NULL: none. Retained. */
     uint64_t seed;
-    bool shuffle;    /* of the training set */
-    int64_t samples; /* most of any schedule */
+    bool shuffle;            /* of the training set */
+    int64_t samples;         /* most of any schedule */
+    int64_t end_deadline_ms; /* of ls_loader_destroy; 0: 10 s */
 };
 
 /* One batch of a rank: what its schedule's calls take of the samples from `first` on in the order of the epoch. */
@@ -29,7 +30,9 @@ struct ls_batch_place {
 /* Starts the thread. Returned; ends with ls_loader_destroy. */
 enum ls_status ls_loader_create(const struct ls_loader_options *options, struct ls_loader **loader,
                                 struct ls_error *err);
-/* Waits for the thread to end what it gathers. Accepts NULL. */
+/* Waits for the thread to end what it gathers, until the end deadline. Where it hangs in the reading of samples (files
+ * are mapped, and their file system may have gone) it is left behind with a warning: what it holds, the sets among it,
+ * stays until the file system answers, and then ends with it. Arrays in memory must stay as long. Accepts NULL. */
 void ls_loader_destroy(struct ls_loader *loader);
 
 /* The batch, features and labels of the schedule's samples one after another, as the set stores them; valid until the

@@ -9,10 +9,10 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #define FINALIZE_NS UINT64_C(2000000000)
 /* How long a keeper waits for a thread that is inside a call, before it aborts under it: the call may be what hangs. */
@@ -26,17 +26,6 @@ struct keeper {
     int count;
     struct nccl_handle *handles[];
 };
-
-static struct timespec real_time_after(uint64_t ns)
-{
-    struct timespec at;
-
-    (void)clock_gettime(CLOCK_REALTIME, &at);
-    ns += (uint64_t)at.tv_nsec;
-    at.tv_sec += (time_t)(ns / 1000000000u);
-    at.tv_nsec = (long)(ns % 1000000000u);
-    return at;
-}
 
 struct nccl_handle *lsi_nccl_handle_create(const struct nccl_library *library, int device)
 {
@@ -98,11 +87,11 @@ static void *abort_all(void *argument)
 {
     struct keeper *keeper = argument;
     const struct nccl_api *nccl = &keeper->handles[0]->library->nccl;
-    struct timespec patience = real_time_after(PATIENCE_NS);
+    struct ls_wait patience = ls_wait_begin("a call of NCCL", PATIENCE_NS);
     bool held[LS_MAX_MEMBERS];
 
     for (int i = 0; i < keeper->count; i++)
-        held[i] = pthread_mutex_timedlock(&keeper->handles[i]->use, &patience) == 0;
+        held[i] = ls_wait_lock(&patience, &keeper->handles[i]->use);
     (void)keeper->handles[0]->library->cuda.set_device(keeper->handles[0]->device);
     (void)nccl->group_start();
     for (int i = 0; i < keeper->count; i++)
@@ -160,8 +149,6 @@ static struct keeper *gather(struct nccl_handle *handle)
 void lsi_nccl_handle_abort(struct nccl_handle *handle)
 {
     struct keeper *keeper = NULL;
-    pthread_attr_t detached;
-    pthread_t thread;
 
     (void)pthread_mutex_lock(&registry);
     if (handle->state == COMM_LIVE)
@@ -169,12 +156,9 @@ void lsi_nccl_handle_abort(struct nccl_handle *handle)
     (void)pthread_mutex_unlock(&registry);
     if (keeper == NULL)
         return;
-    (void)pthread_attr_init(&detached);
-    (void)pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     /* Without a thread the caller has to wait: the device must not go on. */
-    if (pthread_create(&thread, &detached, abort_all, keeper) != 0)
+    if (ls_thread_start("nccl-abort", 0, abort_all, keeper, NULL, NULL) != LS_OK)
         (void)abort_all(keeper);
-    (void)pthread_attr_destroy(&detached);
 }
 
 /* In good order: nothing runs, the peers may still be there. */
@@ -205,7 +189,7 @@ static void unlink_handle(const struct nccl_handle *handle)
 
 bool lsi_nccl_handle_close(struct nccl_handle *handle, bool orderly)
 {
-    struct timespec deadline;
+    struct ls_wait wait;
     bool is_gone;
 
     lsi_nccl_handle_publish(handle, NULL, NULL);
@@ -223,9 +207,9 @@ bool lsi_nccl_handle_close(struct nccl_handle *handle, bool orderly)
         (void)pthread_mutex_unlock(&registry);
     }
     lsi_nccl_handle_abort(handle);
-    deadline = real_time_after(NCCL_ABORT_DEADLINE_NS);
+    wait = ls_wait_begin("the abort of a communicator", NCCL_ABORT_DEADLINE_NS);
     (void)pthread_mutex_lock(&registry);
-    while (handle->state != COMM_GONE && pthread_cond_timedwait(&gone, &registry, &deadline) == 0)
+    while (handle->state != COMM_GONE && ls_wait_on(&wait, &gone, &registry))
         ;
     is_gone = handle->state == COMM_GONE;
     unlink_handle(handle);

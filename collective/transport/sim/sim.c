@@ -7,11 +7,10 @@
 #include "collective/transport/sim/sim_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/thread.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define SLEEP_NS 5000000
 /* After so many sleeps time passes although some member does something else. */
@@ -116,7 +115,6 @@ static bool sim_idle(void *state, int round)
     struct sim *sim = state;
     struct ls_sim_network *network = sim->network;
     struct sim_member *self = &network->member[sim->group->rank];
-    struct timespec until;
 
     (void)round;
     (void)pthread_mutex_lock(&network->lock);
@@ -127,13 +125,9 @@ static bool sim_idle(void *state, int round)
         lsi_sim_advance(network);
         network->stalls = 0;
     } else {
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += SLEEP_NS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        struct ls_wait wait = ls_wait_begin("the others of a virtual network", SLEEP_NS);
         uint64_t now = network->now_ns;
-        while (self->idle && network->now_ns == now &&
-               pthread_cond_timedwait(&network->moved, &network->lock, &until) != ETIMEDOUT)
+        while (self->idle && network->now_ns == now && ls_wait_on(&wait, &network->moved, &network->lock))
             ;
         network->stalls += network->now_ns == now;
     }

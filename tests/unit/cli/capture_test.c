@@ -29,12 +29,14 @@ Test(capture, output_and_status)
     ls_buf_deinit(&out);
 }
 
-/* One that hangs is killed at the deadline and named, whether it still holds its output open or not. */
-Test(capture, deadline)
+/* One that hangs is killed at the deadline and named, whether it still holds its output open, has closed it, or never
+ * stops to write to it. */
+Test(capture, deadline, .timeout = 60)
 {
-    char *const hangs[] = {"echo $$; exec sleep 1000", "echo $$; exec sleep 1000 >&-"};
+    char *const hangs[] = {"echo $$; exec sleep 1000", "echo $$; exec sleep 1000 >&-",
+                           "echo $$; while :; do echo more; done"};
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof hangs / sizeof hangs[0]; i++) {
         struct ls_error err = LS_ERROR_INIT;
         struct ls_buf out = {0};
         long pid;
@@ -47,4 +49,16 @@ Test(capture, deadline)
         cr_expect_eq(kill((pid_t)pid, 0), -1, "it was left behind");
         ls_buf_deinit(&out);
     }
+}
+
+/* What a command prints without end does not fill the memory. */
+Test(capture, too_much, .timeout = 60)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_buf out = {0};
+
+    cr_expect_eq(capture("exec yes", 60000, &out, &err), LS_EIO);
+    cr_expect_str_eq(err.message, "sh -c printed more than 16 MiB and was killed");
+    cr_expect_leq(out.length, (size_t)17 << 20);
+    ls_buf_deinit(&out);
 }

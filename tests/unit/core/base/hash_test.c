@@ -5,6 +5,7 @@
 #include "core/base/alloc.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <string.h>
 
 static void expect_hex(const uint8_t *bytes, size_t length, const char *wanted)
@@ -44,6 +45,59 @@ Test(hash, hmac)
     memset(key, 0xaa, sizeof key);
     ls_hmac_sha256(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, digest);
     expect_hex(digest, sizeof digest, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+#define STACK_BYTES ((size_t)1 << 20)
+#define LONG_KEY 131 /* bytes; more than a block, so it is hashed first */
+
+static uint8_t proof[LS_SHA256_BYTES], long_key[LONG_KEY];
+
+static void *sign(void *key_length)
+{
+    ls_hmac_sha256(long_key, *(size_t *)key_length, "challenge", 9, proof);
+    return NULL;
+}
+
+static bool stack_has(const uint8_t *stack, const uint8_t *bytes, size_t length)
+{
+    return memmem(stack, STACK_BYTES, bytes, length) != NULL;
+}
+
+/* What would let others sign is gone from the stack afterwards: the key, its block, its hash, the inner sum. The stack
+ * is the test's own, of a thread that has ended. */
+Test(hash, hmac_leaves_no_key_behind)
+{
+    static uint8_t block[64 + 9], hashed[64], sum[LS_SHA256_BYTES];
+    uint8_t *stack = ls_alloc_aligned(STACK_BYTES);
+    const size_t lengths[] = {32, LONG_KEY};
+
+    for (int i = 0; i < LONG_KEY; i++)
+        long_key[i] = (uint8_t)(7 * i + 3);
+    memcpy(block + 64, "challenge", 9);
+    for (size_t k = 0; k < 2; k++) {
+        size_t length = lengths[k];
+        pthread_attr_t attributes;
+        pthread_t thread;
+
+        memset(hashed, 0, sizeof hashed);
+        if (length > sizeof hashed)
+            ls_sha256_of(long_key, length, hashed);
+        else
+            memcpy(hashed, long_key, length);
+        for (int i = 0; i < 64; i++)
+            block[i] = hashed[i] ^ 0x36;
+        ls_sha256_of(block, sizeof block, sum);
+        cr_assert_eq(pthread_attr_init(&attributes), 0);
+        cr_assert_eq(pthread_attr_setstack(&attributes, stack, STACK_BYTES), 0);
+        cr_assert_eq(pthread_create(&thread, &attributes, sign, &length), 0);
+        (void)pthread_join(thread, NULL);
+        (void)pthread_attr_destroy(&attributes);
+        cr_expect(!stack_has(stack, hashed, LS_SHA256_BYTES), "the key of %zu bytes", length);
+        cr_expect(!stack_has(stack, block, LS_SHA256_BYTES), "the block of a key of %zu bytes", length);
+        cr_expect(!stack_has(stack, sum, sizeof sum), "the inner sum of a key of %zu bytes", length);
+        memset(stack, 0, STACK_BYTES);
+    }
+    ls_free(stack);
 }
 
 /* RFC 3720, B.4: 32 zeros, 32 ones, rising, falling; and "123456789". */

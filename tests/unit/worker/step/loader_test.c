@@ -3,6 +3,11 @@
 #include "tests/support/step_job.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BATCH 64
 
@@ -102,4 +107,61 @@ Test(loader, ends_with_an_order_open, .init = make, .fini = discard)
     struct ls_batch_place place = place_of(3, 2);
 
     ls_loader_ahead(loader, &place);
+}
+
+#define HANG_BYTES ((size_t)LST_STEP_SAMPLES * 28 * 28)
+
+static uint8_t *hanging;
+static int hangs[2], answer[2]; /* pipes: a reader hangs, the file system answers */
+
+/* A page of a file whose file system hangs: whoever touches it stays until it answers. */
+static void on_fault(int number)
+{
+    pid_t thread = gettid();
+    char byte = 0;
+
+    (void)number;
+    if (write(hangs[1], &thread, sizeof thread) != (ssize_t)sizeof thread || read(answer[0], &byte, 1) != 1 ||
+        mprotect(hanging, HANG_BYTES, PROT_READ) != 0)
+        _exit(3);
+}
+
+static struct ls_dataset *open_hanging(void)
+{
+    static uint8_t labels[LST_STEP_SAMPLES];
+    struct ls_view x = {.dtype = LS_U8, .shape = {.rank = 3, .dim = {LST_STEP_SAMPLES, 28, 28}}};
+    struct ls_view y = {.dtype = LS_U8, .shape = {.rank = 1, .dim = {LST_STEP_SAMPLES}}, .data = labels};
+    struct sigaction action = {.sa_handler = on_fault};
+    struct ls_dataset *set;
+
+    cr_assert_eq(pipe(hangs) + pipe(answer), 0);
+    cr_assert_eq(sigaction(SIGSEGV, &action, NULL), 0);
+    hanging = mmap(NULL, HANG_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(hanging, MAP_FAILED);
+    x.data = hanging;
+    cr_assert_eq(ls_dataset_from_memory(&x, &y, &set, NULL), LS_OK);
+    return set;
+}
+
+/* Where the samples cannot be read, the end comes all the same, and takes nothing from under the thread: it reads on
+ * when the file system answers, and ends. */
+Test(loader, ends_while_the_file_system_hangs, .init = make, .fini = discard, .timeout = 60)
+{
+    struct ls_loader_options sets = {.seed = 7, .samples = schedule->samples, .end_deadline_ms = 50};
+    struct ls_batch_place place = place_of(0, 1);
+    struct ls_loader *stuck;
+    char byte = 0, task[64];
+    pid_t thread;
+
+    sets.dataset[LS_STEP_TRAIN] = open_hanging();
+    cr_assert_eq(ls_loader_create(&sets, &stuck, NULL), LS_OK);
+    ls_dataset_close(sets.dataset[LS_STEP_TRAIN]);
+    ls_loader_ahead(stuck, &place);
+    cr_assert_eq(read(hangs[0], &thread, sizeof thread), (ssize_t)sizeof thread);
+    (void)snprintf(task, sizeof task, "/proc/self/task/%ld", (long)thread);
+    ls_loader_destroy(stuck);
+    cr_expect_eq(access(task, F_OK), 0, "it has ended without its samples");
+    cr_assert_eq(write(answer[1], &byte, 1), 1);
+    while (access(task, F_OK) == 0)
+        (void)sched_yield();
 }
