@@ -2,6 +2,8 @@
 /* Turns, see turns.h: numbers are drawn as at a counter, so that one who waits gets his turn before one who had it. */
 #include "collective/turns.h"
 
+#include "core/base/thread.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -32,7 +34,7 @@ static void take(struct lsi_turns *turns)
     number = atomic_fetch_add(&turns->next, 1);
     /* Bounded: every wait of a group passes the turn on, and has a deadline of its own. */
     while (turns->now != number)
-        (void)pthread_cond_wait(&turns->moved, &turns->lock);
+        ls_wait_idle("a turn at a group", &turns->moved, &turns->lock);
     (void)pthread_mutex_unlock(&turns->lock);
     turns->depth = 1;
     atomic_store(&turns->owner, &self);

@@ -7,17 +7,15 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 #include "core/device/device_internal.h"
 #include "core/device/fence_impl.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define MOST_CAPACITY 65536
 #define NAP_NS 5000000u /* between two looks at the clock, which a test may have replaced, and at `abandon` */
@@ -62,13 +60,9 @@ static const struct work *work_at(const struct ls_device_stream *stream, uint64_
 /* Under the lock. */
 static void nap(struct ls_device_stream *stream, uint64_t ns)
 {
-    struct timespec until;
+    struct ls_wait wait = ls_wait_begin("a work of a stream", ns < NAP_NS ? ns : NAP_NS);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(ns < NAP_NS ? ns : NAP_NS);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    (void)pthread_cond_clockwait(&stream->ended, &stream->lock, CLOCK_MONOTONIC, &until);
+    (void)ls_wait_on(&wait, &stream->ended, &stream->lock);
 }
 
 /* Until so many works have ended, under the lock. */
@@ -217,8 +211,7 @@ static void *stream_main(void *argument)
         if (stream->finished == stream->submitted) {
             if (atomic_load(&stream->leaving))
                 break;
-            /* Wakes for a work or for the end: both come from the owner, which outlives this thread. */
-            (void)pthread_cond_wait(&stream->given, &stream->lock);
+            ls_wait_idle("the next work of a stream", &stream->given, &stream->lock);
             continue;
         }
         work = *work_at(stream, stream->finished + 1);
@@ -305,31 +298,12 @@ enum ls_status ls_device_stream_synchronize(struct ls_device_stream *stream, str
     return lsi_fence_await(&all, &patience, err);
 }
 
-/* The thread takes no signal: they are for the threads of the program. */
-static int start_thread(struct ls_device_stream *stream)
-{
-    sigset_t all, before;
-    char name[16];
-    int failed;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    failed = pthread_create(&stream->thread, NULL, stream_main, stream);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    stream->started = failed == 0;
-    if (failed != 0)
-        return failed;
-    (void)snprintf(name, sizeof name, "%.15s", stream->name);
-    (void)pthread_setname_np(stream->thread, name); /* as tools show it */
-    return 0;
-}
-
 enum ls_status ls_device_stream_create(struct ls_device *device, const struct ls_device_stream_options *options,
                                        struct ls_device_stream **stream, struct ls_error *err)
 {
     const struct ls_device_stream_options defaults = LS_DEVICE_STREAM_OPTIONS_DEFAULT;
     struct ls_device_stream *made;
-    int failed;
+    enum ls_status status;
 
     if (options == NULL)
         options = &defaults;
@@ -351,10 +325,13 @@ enum ls_status ls_device_stream_create(struct ls_device *device, const struct ls
     (void)pthread_cond_init(&made->given, NULL);
     (void)pthread_cond_init(&made->ended, NULL);
     made->ring = ls_alloc_zeroed((size_t)made->capacity, sizeof made->ring[0]);
-    failed = made->ring != NULL ? start_thread(made) : ENOMEM;
-    if (failed != 0) {
+    status = made->ring != NULL ? ls_thread_start(made->name, 0, stream_main, made, &made->thread, err)
+                                : ls_error_set(err, LS_ENOMEM, "no memory for its works");
+    made->started = status == LS_OK;
+    if (status != LS_OK) {
         ls_device_stream_destroy(made);
-        return ls_error_set(err, LS_ENOMEM, "stream %.31s cannot be started: %s", options->name, strerror(failed));
+        (void)ls_error_wrap(err, "stream %.31s cannot be started", options->name);
+        return status;
     }
     *stream = made;
     return LS_OK;
