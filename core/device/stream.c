@@ -175,19 +175,19 @@ static enum ls_status carry_out(struct ls_device_stream *stream, const struct wo
     if (skip)
         return LS_OK;
     if (atomic_load(&stream->leaving))
-        return ls_error_set(err, LS_EINTERRUPTED, "it was closed before %s began", work->what);
+        return ls_error_set(err, LS_EINTERRUPTED, "%s was closed before %s began", stream->who, work->what);
     return work->call != NULL ? ls_device_run(stream->device, work->call, err) : work->fn(work->state, err);
 }
 
-/* Under the lock. */
+/* Under the lock. What a fence or a function says is a sentence of its own; an op does not know where it ran. */
 static void finish(struct ls_device_stream *stream, enum ls_status status, struct ls_error *err)
 {
-    stream->finished++;
+    const struct work *work = work_at(stream, ++stream->finished);
+
     if (status != LS_OK && stream->failed_at == 0) {
         if (err->status == LS_OK)
-            (void)ls_error_set(err, status, "%s failed: %s", work_at(stream, stream->finished)->what,
-                               ls_status_sentence(status));
-        if (strncmp(err->message, stream->who, strlen(stream->who)) != 0) /* its own waits name it */
+            (void)ls_error_set(err, status, "%s failed: %s", work->what, ls_status_sentence(status));
+        if (work->call != NULL)
             (void)ls_error_wrap(err, "%s", stream->who);
         stream->failure = *err;
         stream->failure.status = status;
@@ -261,6 +261,9 @@ static enum ls_status submit(struct ls_device_stream *stream, const struct work 
 enum ls_status ls_device_stream_run(struct ls_device_stream *stream, const struct ls_op_call *call,
                                     struct ls_error *err)
 {
+    if (stream->device == NULL)
+        return ls_error_set(err, LS_EINVAL, "%s has no device to run the op %s on", stream->who,
+                            lsi_device_op_name(call->op));
     return submit(stream, &(struct work){.what = lsi_device_op_name(call->op), .call = call}, err);
 }
 

@@ -24,7 +24,7 @@ struct ls_device_stream_options {
         .name = "device", .capacity = 64, .wait_deadline_ms = 60 * 1000 \
     }
 
-/* device is borrowed and outlives the stream; options NULL: the defaults. Returned; ends with
+/* device is borrowed and outlives the stream, NULL: it runs no ops; options NULL: the defaults. Returned; ends with
  * ls_device_stream_destroy. */
 enum ls_status ls_device_stream_create(struct ls_device *device, const struct ls_device_stream_options *options,
                                        struct ls_device_stream **stream, struct ls_error *err);

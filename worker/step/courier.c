@@ -1,83 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The courier's thread and its queue, see courier.h. */
+/* The courier, see courier.h. */
 #include "worker/step/courier.h"
 
 #include "core/base/alloc.h"
-#include "core/base/thread.h"
+#include "core/device/stream.h"
 
 #include <stdatomic.h>
 
+#define MOST_PARCELS 1024
+/* Operations have the group's deadline, which is one for silence; many in a row may take long. */
+#define PATIENCE_MS (INT64_C(7) * 24 * 3600 * 1000)
+
 struct ls_courier {
     struct ls_group *group;
-    pthread_t thread;
-    pthread_mutex_t lock; /* of all below */
-    pthread_cond_t given; /* a parcel, or the end */
-    pthread_cond_t done;
-    struct ls_parcel *first, *last; /* not done; the first is being carried */
-    bool ending;
-    _Atomic bool hurry;      /* the giver waits, so nobody computes here */
-    struct ls_error failure; /* of the first parcel that failed: the group is over */
+    struct ls_device_stream *stream;
+    _Atomic bool hurry; /* the giver waits, so nobody computes here */
 };
 
-static enum ls_status carry(struct ls_courier *courier, struct ls_parcel *parcel, struct ls_error *err)
+static enum ls_status carry(void *state, struct ls_error *err)
 {
+    struct ls_parcel *parcel = state;
+    struct ls_courier *courier = parcel->courier;
     struct ls_request *request;
     enum ls_status status = ls_group_start(courier->group, &parcel->op, &request, err);
 
-    if (status != LS_OK)
-        return status;
-    parcel->way = ls_request_way(request);
-    return ls_request_wait_beside(request, &courier->hurry, err);
-}
-
-static void *run(void *state)
-{
-    struct ls_courier *courier = state;
-    struct ls_error err = LS_ERROR_INIT;
-
-    (void)pthread_mutex_lock(&courier->lock);
-    for (;;) {
-        struct ls_parcel *parcel = courier->first;
-        enum ls_status status;
-
-        if (parcel == NULL && courier->ending)
-            break;
-        if (parcel == NULL) {
-            ls_wait_idle("the next parcel", &courier->given, &courier->lock);
-            continue;
-        }
-        (void)pthread_mutex_unlock(&courier->lock);
-        status = carry(courier, parcel, &err);
-        (void)pthread_mutex_lock(&courier->lock);
-        if (status != LS_OK && courier->failure.status == LS_OK)
-            courier->failure = err;
-        parcel->missing = ls_group_missing(courier->group);
-        parcel->status = status;
-        parcel->done = true;
-        courier->first = parcel->next;
-        (void)pthread_cond_broadcast(&courier->done);
+    if (status == LS_OK) {
+        parcel->way = ls_request_way(request);
+        status = ls_request_wait_beside(request, &courier->hurry, err);
     }
-    (void)pthread_mutex_unlock(&courier->lock);
-    return NULL;
+    parcel->missing = ls_group_missing(courier->group);
+    parcel->status = status;
+    return status;
 }
 
 enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **courier, struct ls_error *err)
 {
+    const struct ls_device_stream_options options = {
+        .name = "courier", .capacity = MOST_PARCELS, .wait_deadline_ms = PATIENCE_MS};
     struct ls_courier *made = ls_alloc_zeroed(1, sizeof *made);
     enum ls_status status;
 
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for the thread that carries gradients");
     made->group = group;
-    (void)pthread_mutex_init(&made->lock, NULL);
-    (void)pthread_cond_init(&made->given, NULL);
-    (void)pthread_cond_init(&made->done, NULL);
-    status = ls_thread_start("courier", 0, run, made, &made->thread, err);
+    status = ls_device_stream_create(NULL, &options, &made->stream, err);
     if (status != LS_OK) {
-        (void)pthread_cond_destroy(&made->done);
-        (void)pthread_cond_destroy(&made->given);
-        (void)pthread_mutex_destroy(&made->lock);
         ls_free(made);
+        (void)ls_error_wrap(err, "the thread that carries gradients");
         return status;
     }
     *courier = made;
@@ -86,52 +55,40 @@ enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **cou
 
 void ls_courier_destroy(struct ls_courier *courier)
 {
-    bool busy;
+    struct ls_fence last;
 
     if (courier == NULL)
         return;
-    (void)pthread_mutex_lock(&courier->lock);
-    courier->ending = true;
-    busy = courier->first != NULL;
-    (void)pthread_cond_signal(&courier->given);
-    (void)pthread_mutex_unlock(&courier->lock);
-    if (busy)
+    last = ls_device_stream_record(courier->stream);
+    if (ls_fence_test(&last, NULL) == LS_EAGAIN)
         ls_group_abort(courier->group, "a replica ended in the middle of a step");
-    (void)pthread_join(courier->thread, NULL);
-    (void)pthread_cond_destroy(&courier->done);
-    (void)pthread_cond_destroy(&courier->given);
-    (void)pthread_mutex_destroy(&courier->lock);
+    (void)ls_fence_wait(&last, UINT64_MAX, NULL); /* whatever is on its way has ended */
+    ls_device_stream_destroy(courier->stream);
     ls_free(courier);
 }
 
 void ls_courier_give(struct ls_courier *courier, struct ls_parcel *parcel)
 {
-    parcel->next = NULL;
-    parcel->done = false;
-    parcel->status = LS_OK;
-    (void)pthread_mutex_lock(&courier->lock);
-    if (courier->first == NULL)
-        courier->first = parcel;
-    else
-        courier->last->next = parcel;
-    courier->last = parcel;
-    (void)pthread_cond_signal(&courier->given);
-    (void)pthread_mutex_unlock(&courier->lock);
+    enum ls_status status;
+
+    parcel->courier = courier;
+    parcel->way = NULL;
+    parcel->missing = -1;
+    parcel->status = LS_EAGAIN;
+    status = ls_device_stream_call(courier->stream, "operation", carry, parcel, NULL);
+    if (status != LS_OK)
+        parcel->status = status; /* nobody else has it */
+    parcel->end = status == LS_OK ? ls_device_stream_record(courier->stream) : (struct ls_fence){.ops = NULL};
 }
 
 enum ls_status ls_courier_wait(struct ls_courier *courier, struct ls_parcel *parcel, struct ls_error *err)
 {
     enum ls_status status;
 
-    (void)pthread_mutex_lock(&courier->lock);
-    /* Bounded by the courier: every operation of the group has its deadline. */
-    courier->hurry = true;
-    while (!parcel->done)
-        ls_wait_idle("the courier", &courier->done, &courier->lock);
-    courier->hurry = false;
-    status = parcel->status;
-    if (status != LS_OK && err != NULL)
-        *err = courier->failure;
-    (void)pthread_mutex_unlock(&courier->lock);
+    if (parcel->end.ops == NULL)
+        return ls_error_set(err, parcel->status, "%d operations are under way, and none has ended", MOST_PARCELS);
+    atomic_store(&courier->hurry, true);
+    status = ls_fence_wait(&parcel->end, UINT64_MAX, err);
+    atomic_store(&courier->hurry, false);
     return status;
 }

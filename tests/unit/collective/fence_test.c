@@ -280,7 +280,7 @@ Test(fence, failed_stream_drives_on, .init = make, .fini = end)
     cr_assert_eq(ls_device_stream_call(stream, "copy", copy, numbers, NULL), LS_OK);
     atomic_store(&slow.open, 1);
     cr_assert_eq(ls_device_stream_synchronize(stream, &err), LS_EIO);
-    cr_assert_str_eq(err.message, "stream update: a disk broke");
+    cr_assert_str_eq(err.message, "a disk broke");
     cr_assert_eq(numbers[0], 1);
     cr_assert_eq(numbers[1], -1);
     cr_assert_eq(atomic_load(&slow.aborted), 0);

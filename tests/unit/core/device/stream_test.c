@@ -148,12 +148,12 @@ Test(stream, first_error_wins, .init = open_device, .fini = close_device)
     (void)ls_device_stream_call(stream, "second", break_down, "the second", NULL);
     after = ls_device_stream_record(stream);
     cr_assert_eq(ls_device_stream_synchronize(stream, &err), LS_EIO);
-    cr_assert_str_eq(err.message, "stream errors: the first broke");
+    cr_assert_str_eq(err.message, "the first broke");
     cr_assert_eq(count, 1);
     cr_assert_eq(ls_fence_test(&before, &err), LS_OK);
     cr_assert_eq(ls_fence_test(&between, NULL), LS_EIO);
     cr_assert_eq(ls_fence_wait(&after, ls_clock_now_ns() + LONG_NS, &err), LS_EIO);
-    cr_assert_str_eq(err.message, "stream errors: the first broke");
+    cr_assert_str_eq(err.message, "the first broke");
     (void)ls_device_stream_call(stream, "count", count_up, &count, NULL);
     cr_assert_eq(ls_device_stream_synchronize(stream, NULL), LS_EIO);
     cr_assert_eq(count, 1);
@@ -176,6 +176,7 @@ Test(stream, error_of_an_op, .init = open_device, .fini = close_device)
     cr_assert_eq(ls_device_stream_run(stream, &call, NULL), LS_OK);
     cr_assert_eq(ls_device_stream_synchronize(stream, &err), status);
     cr_assert_not_null(strstr(err.message, direct.message), "%s", err.message);
+    cr_assert_eq(strncmp(err.message, "stream ops: ", 12), 0, "%s", err.message);
     ls_device_stream_destroy(stream);
 }
 
@@ -204,7 +205,7 @@ Test(stream, waits_for_another, .init = open_device, .fini = close_device)
     (void)ls_device_stream_wait(second, &event, NULL);
     (void)ls_device_stream_call(second, "count", count_up, &count, NULL);
     cr_assert_eq(ls_device_stream_synchronize(second, &err), LS_EIO);
-    cr_assert_str_eq(err.message, "stream second: stream first: the first broke");
+    cr_assert_str_eq(err.message, "the first broke");
     cr_assert_eq(count, 2);
     ls_device_stream_destroy(second);
     ls_device_stream_destroy(first);

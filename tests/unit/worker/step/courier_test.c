@@ -50,7 +50,7 @@ static void check_over_all(lst_step_fn fn)
 static enum ls_status carry_some(void *state, struct ls_replica *replica, struct ls_error *err)
 {
     static const int64_t sizes[] = {1, 3000, 100000};
-    struct ls_parcel parcels[PARCELS] = {{.done = false}};
+    struct ls_parcel parcels[PARCELS] = {{.way = NULL}};
     static _Thread_local float given[PARCELS][1], made[PARCELS][1], large[2][100000];
     struct ls_courier *courier = NULL;
     enum ls_status status = ls_courier_create(replica->group, &courier, err);
@@ -137,7 +137,7 @@ static enum ls_status leave_early(void *state, struct ls_replica *replica, struc
         ls_courier_give(courier, &parcel); /* of which the others know nothing */
         ls_courier_destroy(courier);
         watch->seen = true;
-        return parcel.done ? parcel.status : LS_EINTERNAL;
+        return parcel.status;
     }
     while (!watch->seen && ls_clock_now_ns() < until)
         (void)sched_yield();
