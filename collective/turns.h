@@ -24,8 +24,8 @@ void lsi_turns_init(struct lsi_turns *turns);
 void lsi_turns_deinit(struct lsi_turns *turns);
 /* From now on more than one thread uses the groups. Thread: the only one that did so far. */
 void lsi_turns_share(struct lsi_turns *turns);
-/* Waits for the turn, which whoever has it gives on within a round of his wait, some 5 ms. May be nested. What it
- * returns goes to lsi_turn_give. */
+/* Waits for the turn, which whoever has it gives on within a round of his wait, some 5 ms; where memory is registered
+ * or a group split, when that is done. May be nested. What it returns goes to lsi_turn_give. */
 bool lsi_turn_take(struct lsi_turns *turns);
 void lsi_turn_give(struct lsi_turns *turns, bool taken);
 /* Lets those who wait for the turn have it first; false: nobody does, or it is a nested take. */
