@@ -21,8 +21,8 @@ static void prove(const uint8_t secret[32], const char *direction, const uint8_t
 }
 
 enum ls_status lsi_hello_make(const struct ls_group *group, const uint8_t secret[32],
-                              const uint8_t challenge[LSI_CHALLENGE_BYTES], int channel, struct lsi_hello *hello,
-                              struct ls_error *err)
+                              const uint8_t challenge[LSI_CHALLENGE_BYTES], int channel, int channels,
+                              struct lsi_hello *hello, struct ls_error *err)
 {
     memset(hello, 0, sizeof *hello);
     hello->magic = HELLO_MAGIC;
@@ -32,6 +32,7 @@ enum ls_status lsi_hello_make(const struct ls_group *group, const uint8_t secret
     hello->rank = group->rank;
     hello->world = group->world;
     hello->channel = channel;
+    hello->channels = channels;
     if (ls_random_bytes(hello->nonce, sizeof hello->nonce) != LS_OK)
         return ls_error_set(err, LS_EIO, "the system gives no random numbers");
     prove(secret, "member", challenge, hello, hello->proof);
@@ -75,6 +76,8 @@ enum ls_status lsi_grant_check(const struct ls_group *group, const uint8_t secre
 {
     uint8_t proof[LS_SHA256_BYTES];
 
+    if (grant->status == LS_EUSAGE)
+        return ls_error_set(err, LS_EUSAGE, "%.*s", (int)sizeof grant->reason - 1, grant->reason);
     if (grant->status != LS_OK)
         return ls_error_set(err, LS_EAUTH, "rank %d was refused at %s: %.*s", group->rank, where,
                             (int)sizeof grant->reason - 1, grant->reason);

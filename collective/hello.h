@@ -19,8 +19,8 @@ struct lsi_hello {
     uint64_t worker;
     int32_t rank;
     int32_t world;
-    int32_t channel; /* of several connections of one pair */
-    int32_t reserved;
+    int32_t channel;  /* of several connections of one pair */
+    int32_t channels; /* how many the sender has */
     uint8_t nonce[LSI_CHALLENGE_BYTES];
     uint8_t proof[LS_SHA256_BYTES];
 };
@@ -31,17 +31,17 @@ struct lsi_grant {
     char reason[220];
 };
 
-/* The signed hello of this member. */
+/* The signed hello of this member, for one of its channels. */
 enum ls_status lsi_hello_make(const struct ls_group *group, const uint8_t secret[32],
-                              const uint8_t challenge[LSI_CHALLENGE_BYTES], int channel, struct lsi_hello *hello,
-                              struct ls_error *err);
+                              const uint8_t challenge[LSI_CHALLENGE_BYTES], int channel, int channels,
+                              struct lsi_hello *hello, struct ls_error *err);
 /* The host's answer; grant->status is LS_OK or LS_EAUTH with a reason. hello->rank is valid after LS_OK. */
 enum ls_status lsi_hello_judge(const struct ls_group *group, const uint8_t secret[32],
                                const uint8_t challenge[LSI_CHALLENGE_BYTES], const struct lsi_hello *hello,
                                struct lsi_grant *grant);
-/* Puts a refusal into a grant. */
+/* Puts a refusal into a grant. The status may be made LS_EUSAGE: then no group can form, and the reason says all. */
 enum ls_status lsi_grant_refuse(struct lsi_grant *grant, const char *reason);
-/* The member's check of the answer: LS_EAUTH says who refused whom at `where`. */
+/* The member's check of the answer: LS_EAUTH says who refused whom at `where`, LS_EUSAGE only what the host said. */
 enum ls_status lsi_grant_check(const struct ls_group *group, const uint8_t secret[32],
                                const uint8_t challenge[LSI_CHALLENGE_BYTES], const struct lsi_hello *hello,
                                const struct lsi_grant *grant, const char *where, struct ls_error *err);

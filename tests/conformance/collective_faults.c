@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -422,6 +423,32 @@ static int case_secret(struct team *team)
     return team_run_threads(team, secret_member, NULL);
 }
 
+/* Members that make different numbers of connections: both are told so at once, long before the forming deadline. */
+static int differ_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group_options options = team_options(team, rank);
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_group *group = NULL;
+    uint64_t start = ls_clock_now_ns();
+    int failures;
+
+    (void)argument;
+    (void)setenv("LOCKSTEP_TCP_STREAMS", rank == 0 ? "2" : "3", 1);
+    failures = expect(rank, ls_group_create(team->provider, &options, &group, &err), LS_EUSAGE,
+                      "LOCKSTEP_TCP_STREAMS is 3 for rank 1 (worker 101", &err);
+    failures += expect(rank, LS_OK, LS_OK, "and 2 for rank 0; set the same", &err);
+    if (ls_clock_now_ns() - start > (uint64_t)team->form_deadline_ms * 1000000 / 2) {
+        fprintf(stderr, "rank %d: it took %.1f s\n", rank, (double)(ls_clock_now_ns() - start) * 1e-9);
+        failures++;
+    }
+    return failures;
+}
+
+static int case_differ(struct team *team)
+{
+    return team->listens ? team_run_processes(team, differ_member, NULL) : 0;
+}
+
 /* Members that leave one after another disturb nobody, and what a process held is given back. */
 static int leave_member(struct team *team, int rank, void *argument)
 {
@@ -472,6 +499,7 @@ static const struct {
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
     {"waits", 3, case_waits},       {"split", 3, case_split},
     {"stopped", 4, case_stopped},   {"busy", 2, case_busy},
+    {"differ", 2, case_differ},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

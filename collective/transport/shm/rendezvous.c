@@ -293,7 +293,7 @@ static enum ls_status ask(const struct meeting *meeting, int socket, int *fd, st
 
     if (!transfer(meeting, socket, challenge, sizeof challenge, false))
         return LS_EAGAIN;
-    status = lsi_hello_make(meeting->group, options->secret, challenge, 0, &hello, err);
+    status = lsi_hello_make(meeting->group, options->secret, challenge, 0, 1, &hello, err);
     if (status != LS_OK)
         return status;
     if (!transfer(meeting, socket, &hello, sizeof hello, true) || !receive_grant(meeting, socket, &grant, fd))

@@ -71,6 +71,29 @@ enum ls_status lsi_tcp_hear(int fd, struct tcp_heard *heard, struct tcp_message 
     return message->magic == TCP_MESSAGE_MAGIC ? LS_OK : LS_EPEER;
 }
 
+/* A peer has ended the group. Peers' bytes: only their form is trusted, and an end always has a reason. */
+static void note_end(struct tcp *tcp, int rank, struct tcp_message *message)
+{
+    char who[128];
+    char reason[300];
+
+    message->reason[sizeof message->reason - 1] = '\0';
+    if (message->status >= 0 || message->status < LS_EAGAIN)
+        message->status = LS_EPEER;
+    (void)lsi_member_text(tcp->group, rank, who);
+    if (message->word == TCP_DIED && message->culprit == tcp->group->rank)
+        (void)snprintf(reason, sizeof reason, "%s ended the group because it took rank %d for dead, which is alive",
+                       who, lsi_rank_name(tcp->group, tcp->group->rank));
+    else if (message->word == TCP_DIED)
+        (void)snprintf(reason, sizeof reason, "%s told of the death of a member that there is not", who);
+    else
+        (void)snprintf(reason, sizeof reason, "%s ended the group and gave no reason", who);
+    if (message->culprit < 0 || message->culprit >= tcp->group->world || message->word == TCP_DIED)
+        message->culprit = rank;
+    note(tcp, rank, (enum ls_status)message->status, message->culprit,
+         message->word == TCP_DIED || message->reason[0] == '\0' ? reason : message->reason);
+}
+
 void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
 {
     struct tcp_peer *peer = &tcp->peers[rank];
@@ -95,17 +118,10 @@ void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
         return;
     }
     if (message.word == TCP_DIED && message.culprit >= 0 && message.culprit < tcp->group->world &&
-        message.culprit != tcp->group->rank) {
+        message.culprit != tcp->group->rank)
         lsi_tcp_alarm_died(tcp, message.culprit);
-        return;
-    }
-    /* Peers' bytes: only their form is trusted. */
-    message.reason[sizeof message.reason - 1] = '\0';
-    if (message.status >= 0 || message.status < LS_EAGAIN)
-        message.status = LS_EPEER;
-    if (message.culprit < 0 || message.culprit >= tcp->group->world)
-        message.culprit = rank;
-    note(tcp, rank, (enum ls_status)message.status, message.culprit, message.reason);
+    else
+        note_end(tcp, rank, &message);
 }
 
 enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err)

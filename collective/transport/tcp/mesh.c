@@ -193,8 +193,8 @@ static enum ls_status outgoing(struct mesh *mesh, struct meeting *meeting, struc
     case CHALLENGE:
         if (!gather(meeting, meeting->challenge, sizeof meeting->challenge, RETRY))
             return LS_OK;
-        status =
-            lsi_hello_make(group, mesh->options->secret, meeting->challenge, meeting->channel, &meeting->hello, err);
+        status = lsi_hello_make(group, mesh->options->secret, meeting->challenge, meeting->channel,
+                                1 + mesh->tcp->streams, &meeting->hello, err);
         if (status == LS_OK && say(meeting, &meeting->hello, sizeof meeting->hello, RETRY))
             meeting->stage = GRANT;
         return status;
@@ -211,25 +211,46 @@ static enum ls_status outgoing(struct mesh *mesh, struct meeting *meeting, struc
     }
 }
 
-static void incoming(struct mesh *mesh, struct meeting *meeting)
+/* Each of a pair would wait for connections that the other does not make: both are told at once. */
+static enum ls_status compare_streams(const struct mesh *mesh, struct meeting *meeting, struct ls_error *err)
+{
+    const struct ls_group *group = mesh->tcp->group;
+    int own = mesh->tcp->streams, other = meeting->hello.channels - 1;
+    struct ls_error why = LS_ERROR_INIT;
+    char who[128];
+
+    if (other == own)
+        return LS_OK;
+    (void)ls_error_set(&why, LS_EUSAGE,
+                       TCP_STREAMS_VARIABLE " is %d for %s and %d for rank %d; set the same for all workers", other,
+                       lsi_member_text(group, meeting->hello.rank, who), own, lsi_rank_name(group, group->rank));
+    (void)lsi_grant_refuse(&meeting->grant, why.message);
+    meeting->grant.status = LS_EUSAGE;
+    return ls_error_set(err, LS_EUSAGE, "%s", why.message);
+}
+
+static enum ls_status incoming(struct mesh *mesh, struct meeting *meeting, struct ls_error *err)
 {
     const struct ls_group *group = mesh->tcp->group;
     struct lsi_hello *hello = &meeting->hello;
+    enum ls_status status = LS_OK;
 
     if (!gather(meeting, hello, sizeof *hello, FREE))
-        return;
+        return LS_OK;
     if (lsi_hello_judge(group, mesh->options->secret, meeting->challenge, hello, &meeting->grant) == LS_OK) {
-        if (hello->rank < group->rank || hello->channel < 0 || hello->channel > mesh->tcp->streams)
-            (void)lsi_grant_refuse(&meeting->grant, "it should be called, not call, or it has more streams");
-        else if (*channel_of(mesh->tcp, hello->rank, hello->channel) >= 0)
+        status = compare_streams(mesh, meeting, err);
+        if (status == LS_OK && (hello->rank < group->rank || hello->channel < 0 || hello->channel > mesh->tcp->streams))
+            (void)lsi_grant_refuse(&meeting->grant, "it should be called, not call");
+        else if (status == LS_OK && *channel_of(mesh->tcp, hello->rank, hello->channel) >= 0)
             (void)lsi_grant_refuse(&meeting->grant, "its rank has come already");
     }
     if (!say(meeting, &meeting->grant, sizeof meeting->grant, FREE))
-        return;
+        return status;
     if (meeting->grant.status == LS_OK)
         settle(mesh, meeting, hello->rank, hello->channel);
     else
         hang_up(meeting, FREE);
+    return status;
 }
 
 /* Takes a caller in; where all places are taken the one that has been silent longest goes. */
@@ -309,7 +330,7 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
             if (mesh->polls[i + 1].revents == 0 || m->fd != mesh->polls[i + 1].fd)
                 continue;
             if (m->stage == HELLO)
-                incoming(mesh, m);
+                status = incoming(mesh, m, err);
             else
                 status = outgoing(mesh, m, err);
         }

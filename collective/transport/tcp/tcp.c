@@ -15,8 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STREAMS_VARIABLE "LOCKSTEP_TCP_STREAMS"
-
 static enum ls_status tcp_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
 {
     struct tcp *tcp = state;
@@ -186,7 +184,7 @@ static int choose_spin(const struct ls_group *group)
 /* One connection carries what one processor can; more of them help where a network is faster than that. */
 static int choose_streams(void)
 {
-    const char *text = getenv(STREAMS_VARIABLE);
+    const char *text = getenv(TCP_STREAMS_VARIABLE);
     int64_t streams = 1;
 
     if (text == NULL || !ls_str_to_i64(text, &streams) || streams < 1)

@@ -15,6 +15,7 @@
 /* Channels of a pair: the alarm, then the streams. */
 #define TCP_ALARM 0
 #define TCP_MOST_STREAMS 8
+#define TCP_STREAMS_VARIABLE "LOCKSTEP_TCP_STREAMS"
 #define TCP_MOST_CHANNELS (1 + TCP_MOST_STREAMS)
 /* Messages from here on are cut in as many pieces as there are streams; shorter ones go over the first. */
 #define TCP_STRIPE_BYTES ((size_t)64 * 1024)
