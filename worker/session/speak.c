@@ -95,11 +95,24 @@ static bool take_next(struct ls_session *session, struct ls_message *message)
         message->finish.text = session->finish_text; /* borrowed: not changed while it is wanted */
         session->finish_sent = true;
     } else {
-        session->flush_armed = false;
         found = false;
     }
     (void)pthread_mutex_unlock(&session->lock);
     return found;
+}
+
+/* How many things wait. Where none does, the next one wakes the session's thread. */
+static int count_waiting(struct ls_session *session)
+{
+    int count;
+
+    (void)pthread_mutex_lock(&session->lock);
+    count = session->notes.count + session->checkpoint_count;
+    count += session->finish_wanted && !session->finish_sent ? 1 : 0;
+    if (count == 0)
+        session->flush_armed = false;
+    (void)pthread_mutex_unlock(&session->lock);
+    return count;
 }
 
 /* What waits is the end, or so much that it must not grow. */
@@ -125,9 +138,13 @@ void lsi_speak_flush(struct ls_session *session)
         return;
     }
     session->flushed_ms = lsi_session_now_ms();
-    /* A report that is too long to send, or a peer that does not read, ends the link inside lsi_speak. */
-    while (session->stage == LSI_JOINED && session->stream != NULL && take_next(session, &message))
-        lsi_speak(session, &message);
+    /* What comes meanwhile is the next flush's. A report that is too long to send, or a peer that does not read, ends the
+     * link inside lsi_speak. */
+    for (int left = count_waiting(session); left > 0 && session->stage == LSI_JOINED && session->stream != NULL; left--)
+        if (take_next(session, &message))
+            lsi_speak(session, &message);
+    if (count_waiting(session) > 0 && session->stage == LSI_JOINED)
+        ls_timer_start(session->flush, urgent(session) ? 0 : LSI_FLUSH_MS);
 }
 
 void lsi_speak_on_flush(void *state)
