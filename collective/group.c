@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PACE_STEPS 10 /* a member may save, validate or be disturbed for some steps' time */
+#define PACE_FALL 16
+#define MOST_WAIT_MS (INT64_C(24) * 3600 * 1000)
 #define CHOICES_VARIABLE "LOCKSTEP_COLLECTIVES"
 
 static const struct ls_provider_ops *const providers[] = {
@@ -237,6 +240,21 @@ static enum ls_status agree(struct ls_group *group, size_t bytes, enum ls_status
                                 lsi_member_text(group, r, who), (unsigned long long)all[r].bytes);
     }
     return LS_OK;
+}
+
+void ls_group_set_pace(struct ls_group *group, uint64_t slowest_ns)
+{
+    bool turn = lsi_turn_take(group->turns);
+    int64_t wait_ms;
+
+    if (slowest_ns > group->pace_ns)
+        group->pace_ns = slowest_ns;
+    else
+        group->pace_ns -= (group->pace_ns - slowest_ns) / PACE_FALL;
+    wait_ms = (int64_t)(group->pace_ns / 1000000u) * PACE_STEPS;
+    wait_ms = wait_ms < MOST_WAIT_MS ? wait_ms : MOST_WAIT_MS;
+    group->wait_deadline_ms = wait_ms > group->options.wait_deadline_ms ? wait_ms : group->options.wait_deadline_ms;
+    lsi_turn_give(group->turns, turn);
 }
 
 /* Zeroed memory that the group frees at its end. */

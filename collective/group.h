@@ -39,7 +39,7 @@ struct ls_group_options {
     const char *rendezvous;   /* shm: path of a Unix socket that rank 0 makes (in a 0700 directory). Borrowed. */
     int listener;             /* tcp: this member's listening socket, taken on success; -1 otherwise */
     int64_t form_deadline_ms; /* default 10,000 */
-    int64_t wait_deadline_ms; /* how long an operation may wait for a peer, default 60,000 */
+    int64_t wait_deadline_ms; /* how long an operation may wait for a peer, at least (ls_group_set_pace); 60,000 */
     /* Nullable, borrowed during the call: once true, forming ends as if its deadline had passed. A group that is being
      * formed cannot be aborted otherwise. */
     const _Atomic bool *abandon;
@@ -73,6 +73,11 @@ bool ls_provider_carries_bf16(const char *provider, bool several_hosts);
 bool ls_group_carries_bf16(const struct ls_group *group);
 /* Whether a user's rows come before the built-in choices (`collectives`, or the environment's). */
 bool ls_group_ways_given(const struct ls_group *group);
+
+/* Deadlines follow the work: where its slowest member took a step so long, an operation may wait for ten such steps, if
+ * that is longer than wait_deadline_ms; at most a day. Longer steps count at once, shorter ones little by little. All
+ * members say the same number, between operations. Sub-groups keep what they began with. */
+void ls_group_set_pace(struct ls_group *group, uint64_t slowest_ns);
 
 /* Memory that peers may read directly (shm) or plain memory (others), zeroed, 64-byte aligned; all members call it in
  * the same order with the same bytes. Ends with the group. */

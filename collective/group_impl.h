@@ -77,11 +77,12 @@ struct ls_group {
     int world;
     int rank;
     uint64_t generation;
-    int64_t wait_deadline_ms;
-    uint64_t sequence;       /* of the newest started operation */
-    uint64_t settled;        /* of the newest that has ended: they end in order */
-    uint64_t completed;      /* of the newest that ended well */
-    struct lsi_turns *turns; /* of the group that all were split from */
+    int64_t wait_deadline_ms; /* now, by the pace */
+    uint64_t pace_ns;         /* of the slowest recent steps */
+    uint64_t sequence;        /* of the newest started operation */
+    uint64_t settled;         /* of the newest that has ended: they end in order */
+    uint64_t completed;       /* of the newest that ended well */
+    struct lsi_turns *turns;  /* of the group that all were split from */
     struct lsi_turns own_turns;
     _Atomic int held; /* waits of streams for operations */
     struct ls_request *head;

@@ -180,7 +180,8 @@ static double tree_value(struct ls_replica *replica, const struct ls_schedule *s
     return sum;
 }
 
-/* Whole batches only, so that times can be compared. */
+/* What the time of the slowest rank says: how long to wait for each other, and how to cut gradients. Of whole batches
+ * only, so that times can be compared. */
 static void tune(struct ls_replica *replica, const struct ls_schedule *schedule)
 {
     uint64_t slowest = 0;
@@ -189,6 +190,7 @@ static void tune(struct ls_replica *replica, const struct ls_schedule *schedule)
         return;
     for (int r = 0; r < replica->world; r++)
         slowest = vote_of(replica, r)->spent_ns > slowest ? vote_of(replica, r)->spent_ns : slowest;
+    ls_group_set_pace(replica->group, slowest);
     if (ls_tuner_tell(&replica->tuner, slowest) && replica->rank == 0)
         ls_log(LS_LOG_INFO, "exchange.tuned", "gradients travel in buckets of %zu KiB%s%s%s",
                ls_tuner_arrangement(&replica->tuner)->bucket_bytes >> 10,

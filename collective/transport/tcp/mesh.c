@@ -92,15 +92,21 @@ static void restore_control(int fd)
         close(fresh);
 }
 
+/* Not less than an operation may wait: a peer that computes in the middle of one reads nothing, and the kernel counts
+ * the time of its closed window too. */
+static void set_patience(int fd, int64_t wait_deadline_ms)
+{
+    unsigned user_ms = wait_deadline_ms < INT_MAX ? (unsigned)wait_deadline_ms : INT_MAX;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_ms, sizeof user_ms);
+}
+
 static void tune(int fd, int64_t wait_deadline_ms, bool local)
 {
     int on = 1;
     int idle_s = 5;
     int interval_s = 2;
     int probes = 3;
-    /* Not less than an operation may wait: a peer that computes in the middle of one reads nothing, and the kernel
-     * counts the time of its closed window too. */
-    unsigned user_ms = wait_deadline_ms < INT_MAX ? (unsigned)wait_deadline_ms : INT_MAX;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!local)
@@ -110,7 +116,15 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_ms, sizeof user_ms);
+    set_patience(fd, wait_deadline_ms);
+}
+
+void lsi_tcp_follow_patience(struct tcp *tcp)
+{
+    tcp->patience_ms = tcp->group->wait_deadline_ms;
+    for (int r = 0; r < tcp->group->world; r++)
+        for (int c = 0; c <= tcp->streams && r != tcp->group->rank; c++)
+            set_patience(*channel_of(tcp, r, c), tcp->patience_ms);
 }
 
 /* The connection belongs to the group from now on. */

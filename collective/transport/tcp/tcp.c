@@ -58,6 +58,8 @@ void lsi_tcp_read_alarms(struct tcp *tcp, int timeout_ms)
 {
     nfds_t count = prepare(tcp);
 
+    if (tcp->patience_ms != tcp->group->wait_deadline_ms)
+        lsi_tcp_follow_patience(tcp);
     if (poll(tcp->polls, count, timeout_ms) <= 0)
         return;
     for (int r = 0; r < tcp->group->world; r++)
@@ -229,6 +231,7 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
     tcp->wake = tcp->alive_fd = -1;
     tcp->spin_rounds = choose_spin(group);
     tcp->streams = choose_streams();
+    tcp->patience_ms = group->wait_deadline_ms;
     status = allocate(tcp, err);
     if (status == LS_OK)
         status = lsi_tcp_mesh(tcp, options, err);

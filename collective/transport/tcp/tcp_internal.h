@@ -62,8 +62,9 @@ struct tcp {
     struct tcp_peer *peers;
     struct lsi_link *links;
     struct pollfd *polls;
-    int streams; /* of a pair */
-    int wake;    /* eventfd: an abort by another thread */
+    int streams;         /* of a pair */
+    int64_t patience_ms; /* the kernel's */
+    int wake;            /* eventfd: an abort by another thread */
     int spin_rounds;
     struct ls_error loss; /* first loss that was noticed */
     int culprit;
@@ -74,8 +75,9 @@ struct tcp {
 
 /* The member is on this host, by its name. */
 bool lsi_tcp_is_local(const struct tcp *tcp, int rank);
-/* mesh.c: connects all pairs. */
+/* mesh.c: connects all pairs. Follow: the kernel is to be as patient as the group is now. */
 enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *options, struct ls_error *err);
+void lsi_tcp_follow_patience(struct tcp *tcp);
 /* stream.c: queues and the moving of bytes. Push: a message over the streams of a pair. */
 enum ls_status lsi_tcp_push(struct tcp *tcp, int rank, bool out, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);

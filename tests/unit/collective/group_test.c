@@ -60,6 +60,35 @@ Test(group, refuses)
     cr_assert_null(group);
 }
 
+/* The deadline of operations: never less than was asked for, ten of the slowest recent steps, a day at most. */
+Test(group, waits_by_the_pace)
+{
+    static const struct {
+        uint64_t step_ns;
+        int64_t wait_ms;
+    } all[] = {{1000000, 60000},
+               {UINT64_C(6000000000), 60000},
+               {UINT64_C(8000000000), 80000},
+               {UINT64_C(6400000000), 79000}, /* shorter ones count by and by */
+               {UINT64_C(90000000000), 900000},
+               {UINT64_MAX, INT64_C(86400000)}};
+    const struct ls_member member = {.worker = 1, .incarnation = 1};
+    struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+    struct ls_group *group;
+
+    options.members = &member;
+    options.world = 1;
+    cr_assert_eq(ls_group_create("self", &options, &group, NULL), LS_OK);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        ls_group_set_pace(group, all[i].step_ns);
+        cr_expect_eq(group->wait_deadline_ms, all[i].wait_ms, "%zu: %lld", i, (long long)group->wait_deadline_ms);
+    }
+    for (int i = 0; i < 2000; i++)
+        ls_group_set_pace(group, 1000000);
+    cr_expect_eq(group->wait_deadline_ms, 60000);
+    ls_group_destroy(group);
+}
+
 /* Who carries bf16: messages always, hybrid between hosts, shared memory and NCCL never. */
 Test(group, carries_bf16)
 {

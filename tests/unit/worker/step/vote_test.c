@@ -2,6 +2,8 @@
 /* Votes that differ: every rank stops with the same sentence, which names the rank that is alone. */
 #include "tests/support/step_job.h"
 
+#include "collective/group_impl.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,5 +71,31 @@ Test(vote, the_end_is_agreed_on, .init = make, .fini = discard)
     lst_step_run(job, 3, end_diverged, NULL, &ranks);
     for (int r = 0; r < 3; r++)
         cr_expect_eq(ranks.status[r], LS_EDIVERGED, "rank %d", r);
+    ls_job_destroy(job);
+}
+
+static enum ls_status note_pace(void *state, struct ls_replica *r, struct ls_error *err)
+{
+    enum ls_status status = LS_OK;
+
+    for (int s = 0; s < 3 && status == LS_OK; s++)
+        status = ls_replica_step(r, err);
+    ((uint64_t *)state)[r->rank] = r->group->pace_ns;
+    return status;
+}
+
+/* All ranks derive how long they wait for each other from one number, the time of the slowest. */
+Test(vote, the_pace_is_one, .init = make, .fini = discard)
+{
+    struct ls_job *job = lst_step_job(directory, "mlp.json", "{workers: 3}");
+    struct lst_step_ranks ranks;
+    uint64_t pace[3] = {0};
+
+    lst_step_run(job, 3, note_pace, pace, &ranks);
+    cr_expect_gt(pace[0], 0);
+    for (int r = 0; r < 3; r++) {
+        cr_expect_eq(ranks.status[r], LS_OK, "rank %d says: %s", r, ranks.err[r].message);
+        cr_expect_eq(pace[r], pace[0], "rank %d", r);
+    }
     ls_job_destroy(job);
 }
