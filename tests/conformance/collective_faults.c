@@ -62,6 +62,60 @@ static void until(_Atomic int *value, int wanted)
         (void)sched_yield();
 }
 
+/* A member of a case, in its group. */
+struct part {
+    struct team *team;
+    struct ls_group *group;
+    int rank;
+    void *argument;
+    struct ls_error err;
+};
+
+/* What a member does; the number of checks that failed. */
+struct act {
+    int (*run)(struct part *part);
+    void *argument;
+};
+
+/* Every case begins and ends alike: the member joins, and its group goes when it is through. */
+static int take_part(struct team *team, int rank, void *argument)
+{
+    const struct act *act = argument;
+    struct part part = {
+        .team = team, .group = team_join(team, rank), .rank = rank, .argument = act->argument, .err = LS_ERROR_INIT};
+    int failures;
+
+    if (part.group == NULL)
+        return 1;
+    failures = act->run(&part);
+    ls_group_destroy(part.group);
+    return failures;
+}
+
+static int in_threads(struct team *team, int (*run)(struct part *part), void *argument)
+{
+    return team_run_threads(team, take_part, &(struct act){run, argument});
+}
+
+static int in_processes(struct team *team, int (*run)(struct part *part), void *argument)
+{
+    return team_run_processes(team, take_part, &(struct act){run, argument});
+}
+
+/* A barrier that is to end so. */
+static int expect_barrier(struct part *part, struct ls_group *group, enum ls_status wanted, const char *name)
+{
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+
+    return expect(part->rank, ls_group_run(group, &barrier, &part->err), wanted, name, &part->err);
+}
+
+static void wait_a_little(void)
+{
+    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 20000000u;)
+        (void)sched_yield();
+}
+
 static enum ls_status reduce(struct ls_group *group, float *src, float *dst, int64_t count, struct ls_error *err)
 {
     struct ls_collective op = {.kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = count, .src = src, .dst = dst};
@@ -72,8 +126,7 @@ static enum ls_status reduce(struct ls_group *group, float *src, float *dst, int
 static void *abort_from_thread(void *argument)
 {
     until(&board->waiting, 3);
-    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 20000000u;)
-        (void)sched_yield();
+    wait_a_little();
     atomic_store(&board->event_ns, ls_clock_now_ns());
     ls_group_abort(argument, "the operator said so");
     ls_group_abort(argument, "and again");
@@ -81,68 +134,60 @@ static void *abort_from_thread(void *argument)
 }
 
 /* Ranks 0 to 2 wait for rank 3; another thread of rank 1 aborts: all four end at once with its reason, also later. */
-static int abort_member(struct team *team, int rank, void *argument)
+static int abort_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank);
     struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
     pthread_t aborter;
     int failures = 0;
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    if (rank == 1)
-        pthread_create(&aborter, NULL, abort_from_thread, group);
-    if (rank != 3) {
+    if (part->rank == 1)
+        pthread_create(&aborter, NULL, abort_from_thread, part->group);
+    if (part->rank != 3) {
         atomic_fetch_add(&board->waiting, 1);
-        failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
-        failures += expect_soon(rank);
+        failures += expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
+        failures += expect_soon(part->rank);
     }
-    if (rank == 1)
+    if (part->rank == 1)
         pthread_join(aborter, NULL);
     /* The others have given their part of the barrier: rank 3 may complete it, and nothing after it. */
-    if (rank == 3) {
+    if (part->rank == 3) {
         until(&board->ended, 3);
-        (void)ls_group_run(group, &barrier, &err);
+        (void)ls_group_run(part->group, &barrier, &part->err);
     }
-    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
+    failures += expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
     atomic_fetch_add(&board->ended, 1);
-    ls_group_destroy(group);
     return failures;
 }
 
 static int case_abort(struct team *team)
 {
-    return team_run_threads(team, abort_member, NULL);
+    return in_threads(team, abort_member, NULL);
 }
 
 static int case_abort_processes(struct team *team)
 {
-    return team_run_processes(team, abort_member, NULL);
+    return in_processes(team, abort_member, NULL);
+}
+
+/* Until an operation fails. */
+static enum ls_status sum_without_end(struct part *part, int64_t count)
+{
+    static float src[40000], dst[40000];
+    enum ls_status status = LS_OK;
+
+    while (status == LS_OK) {
+        status = reduce(part->group, src, dst, count, &part->err);
+        atomic_fetch_add(&board->rounds, 1);
+    }
+    return status;
 }
 
 /* Sums without end until rank 1 is killed; the others name it. */
-static int killed_member(struct team *team, int rank, void *argument)
+static int killed_member(struct part *part)
 {
-    static float src[40000];
-    static float dst[40000];
-    int64_t count = *(int64_t *)argument;
-    struct ls_group *group = team_join(team, rank);
-    struct ls_error err = LS_ERROR_INIT;
-    enum ls_status status = LS_OK;
-    int failures;
+    enum ls_status status = sum_without_end(part, *(int64_t *)part->argument);
 
-    if (group == NULL)
-        return 1;
-    while (status == LS_OK) {
-        status = reduce(group, src, dst, count, &err);
-        atomic_fetch_add(&board->rounds, 1);
-    }
-    failures = expect(rank, status, LS_EPEER, "rank 1 (worker 101", &err);
-    failures += expect_soon(rank);
-    ls_group_destroy(group);
-    return failures;
+    return expect(part->rank, status, LS_EPEER, "rank 1 (worker 101", &part->err) + expect_soon(part->rank);
 }
 
 static int kill_one(struct team *team, int64_t count)
@@ -152,7 +197,7 @@ static int kill_one(struct team *team, int64_t count)
 
     atomic_store(&board->rounds, 0);
     for (int r = 0; r < 4; r++)
-        pids[r] = team_spawn(team, r, killed_member, &count);
+        pids[r] = team_spawn(team, r, take_part, &(struct act){killed_member, &count});
     until(&board->rounds, 200);
     atomic_store(&board->event_ns, ls_clock_now_ns());
     kill(pids[1], SIGKILL);
@@ -177,26 +222,14 @@ static int case_kill(struct team *team)
 }
 
 /* Sums without end until one member is stopped, wherever it is: all others name that one, not each other. */
-static int stopped_member(struct team *team, int rank, void *argument)
+static int stopped_member(struct part *part)
 {
-    static float src[40000], dst[40000];
-    struct ls_group *group = team_join(team, rank);
-    struct ls_error err = LS_ERROR_INIT;
-    enum ls_status status = LS_OK;
+    enum ls_status status = sum_without_end(part, 40000);
     char name[40];
-    int failures;
 
-    if (group == NULL)
-        return 1;
-    while (status == LS_OK) {
-        status = reduce(group, src, dst, 40000, &err);
-        atomic_fetch_add(&board->rounds, 1);
-    }
     atomic_fetch_add(&board->ended, 1);
-    (void)snprintf(name, sizeof name, "for rank %d (worker", *(int *)argument);
-    failures = expect(rank, status, LS_ETIMEOUT, name, &err);
-    ls_group_destroy(group);
-    return failures;
+    (void)snprintf(name, sizeof name, "for rank %d (worker", *(int *)part->argument);
+    return expect(part->rank, status, LS_ETIMEOUT, name, &part->err);
 }
 
 static int case_stopped(struct team *team)
@@ -210,7 +243,7 @@ static int case_stopped(struct team *team)
         atomic_store(&board->ended, 0);
         team->generation++;
         for (int r = 0; r < team->world; r++)
-            pids[r] = team_spawn(team, r, stopped_member, &victim);
+            pids[r] = team_spawn(team, r, take_part, &(struct act){stopped_member, &victim});
         while (atomic_load(&board->rounds) < 100 + 13 * victim && atomic_load(&board->ended) == 0)
             (void)sched_yield();
         kill(pids[victim], SIGSTOP);
@@ -227,23 +260,17 @@ static int case_stopped(struct team *team)
 }
 
 /* Rank 2 sums another number of elements: everybody hears of both sides, nobody hangs. */
-static int mismatch_member(struct team *team, int rank, void *argument)
+static int mismatch_member(struct part *part)
 {
     static float src[8][9000];
     static float dst[8][9000];
-    struct ls_group *group = team_join(team, rank);
-    struct ls_error err = LS_ERROR_INIT;
-    int64_t count = *(int64_t *)argument;
-    int failures;
+    int64_t count = *(int64_t *)part->argument;
+    int rank = part->rank;
+    int failures = expect(rank, reduce(part->group, src[rank], dst[rank], 100, &part->err), LS_OK, NULL, &part->err);
 
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, reduce(group, src[rank], dst[rank], 100, &err), LS_OK, NULL, &err);
-    failures += expect(rank, reduce(group, src[rank], dst[rank], rank == 2 ? count - 1 : count, &err), LS_EDIVERGED,
-                       "rank 2", &err);
-    failures += strstr(err.message, "all-reduce of") == NULL;
-    ls_group_destroy(group);
-    return failures;
+    failures += expect(rank, reduce(part->group, src[rank], dst[rank], rank == 2 ? count - 1 : count, &part->err),
+                       LS_EDIVERGED, "rank 2", &part->err);
+    return failures + (strstr(part->err.message, "all-reduce of") == NULL);
 }
 
 static int case_mismatch(struct team *team)
@@ -252,133 +279,103 @@ static int case_mismatch(struct team *team)
     int failures = 0;
 
     for (int i = 0; i < 2; i++) {
-        failures += team_run_processes(team, mismatch_member, &counts[i]);
+        failures += in_processes(team, mismatch_member, &counts[i]);
         team->generation++;
     }
     return failures;
 }
 
 /* Rank 1 never starts the second operation: the others say so after the deadline. */
-static int deadline_member(struct team *team, int rank, void *argument)
+static int deadline_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank);
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
-    int failures;
+    int failures = expect_barrier(part, part->group, LS_OK, NULL);
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
-    if (rank != 1)
-        failures += expect(rank, ls_group_run(group, &barrier, &err), LS_ETIMEOUT, "for rank 1 (worker 101", &err);
+    if (part->rank != 1)
+        failures += expect_barrier(part, part->group, LS_ETIMEOUT, "for rank 1 (worker 101");
     atomic_fetch_add(&board->waiting, 1);
-    until(&board->waiting, team->world);
-    ls_group_destroy(group);
+    until(&board->waiting, part->team->world);
     return failures;
 }
 
 static int case_deadline(struct team *team)
 {
     team->wait_deadline_ms = 200;
-    return team_run_processes(team, deadline_member, NULL);
+    return in_processes(team, deadline_member, NULL);
 }
 
 /* Ranks 1 and 2 do not start; rank 1 has said that it waits for rank 2: rank 0 names the one that keeps both
  * waiting. */
-static int waits_member(struct team *team, int rank, void *argument)
+static int waits_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank);
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
     int failures = 0;
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    if (rank == 1)
-        group->ops->tell_wait(group->state, 2);
-    if (rank == 0) {
-        failures = expect(rank, ls_group_run(group, &barrier, &err), LS_ETIMEOUT, "for rank 2 (worker 102", &err);
-        failures += strstr(err.message, "rank 1 waits for as well") == NULL;
+    if (part->rank == 1)
+        part->group->ops->tell_wait(part->group->state, 2);
+    if (part->rank == 0) {
+        failures = expect_barrier(part, part->group, LS_ETIMEOUT, "for rank 2 (worker 102");
+        failures += strstr(part->err.message, "rank 1 waits for as well") == NULL;
     }
     atomic_fetch_add(&board->waiting, 1);
-    until(&board->waiting, team->world);
-    ls_group_destroy(group);
+    until(&board->waiting, part->team->world);
     return failures;
 }
 
 static int case_waits(struct team *team)
 {
     team->wait_deadline_ms = 200;
-    return team_run_processes(team, waits_member, NULL);
+    return in_processes(team, waits_member, NULL);
 }
 
 /* Rank 1 computes for long in the middle of an operation that it has started, and reads nothing: rank 0 waits for
  * it. */
-static int busy_member(struct team *team, int rank, void *argument)
+static int busy_member(struct part *part)
 {
     static float src[2][16 << 20], dst[2][16 << 20];
-    struct ls_group *group = team_join(team, rank);
     struct ls_collective op = {
-        .kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 16 << 20, .src = src[rank], .dst = dst[rank]};
+        .kind = LS_ALL_REDUCE, .dtype = LS_F32, .count = 16 << 20, .src = src[part->rank], .dst = dst[part->rank]};
     struct ls_request *request = NULL;
-    struct ls_error err = LS_ERROR_INIT;
-    int failures;
+    int failures = expect(part->rank, ls_group_start(part->group, &op, &request, &part->err), LS_OK, NULL, &part->err);
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, ls_group_start(group, &op, &request, &err), LS_OK, NULL, &err);
-    for (uint64_t start = ls_clock_now_ns(); rank == 1 && ls_clock_now_ns() - start < UINT64_C(13000000000);)
+    for (uint64_t start = ls_clock_now_ns(); part->rank == 1 && ls_clock_now_ns() - start < UINT64_C(13000000000);)
         (void)sched_yield();
-    failures += expect(rank, ls_request_wait(request, &err), LS_OK, NULL, &err);
-    ls_group_destroy(group);
-    return failures;
+    return failures + expect(part->rank, ls_request_wait(request, &part->err), LS_OK, NULL, &part->err);
 }
 
 static int case_busy(struct team *team)
 {
-    return team_run_processes(team, busy_member, NULL);
+    return in_processes(team, busy_member, NULL);
 }
 
 /* Ranks 1 and 2 have a group of their own, in which rank 1 waits; rank 0, which is not in it, ends the whole: rank 1 is
  * told at once. */
-static int split_member(struct team *team, int rank, void *argument)
+static int split_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank), *split = NULL;
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
-    int failures;
+    struct ls_group *split = NULL;
+    int failures = expect(part->rank, ls_group_split(part->group, part->rank == 0 ? -1 : 5, 0, &split, &part->err),
+                          LS_OK, NULL, &part->err);
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, ls_group_split(group, rank == 0 ? -1 : 5, 0, &split, &err), LS_OK, NULL, &err);
     if (failures > 0)
         return failures;
     atomic_fetch_add(&board->waiting, 1);
-    if (rank == 0) {
+    if (part->rank == 0) {
         until(&board->waiting, 3);
-        for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 20000000u;)
-            (void)sched_yield();
+        wait_a_little();
         atomic_store(&board->event_ns, ls_clock_now_ns());
-        ls_group_abort(group, "the operator said so");
+        ls_group_abort(part->group, "the operator said so");
     }
-    if (rank == 1) {
-        failures += expect(rank, ls_group_run(split, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
-        failures += expect_soon(rank);
+    if (part->rank == 1) {
+        failures += expect_barrier(part, split, LS_EINTERRUPTED, "the operator said so");
+        failures += expect_soon(part->rank);
     }
     atomic_fetch_add(&board->ended, 1);
     until(&board->ended, 3);
     ls_group_destroy(split);
-    ls_group_destroy(group);
     return failures;
 }
 
 static int case_split(struct team *team)
 {
-    return team_run_processes(team, split_member, NULL);
+    return in_processes(team, split_member, NULL);
 }
 
 /* Rank 2 does not come: everybody names it when forming ends. */
@@ -450,19 +447,9 @@ static int case_differ(struct team *team)
 }
 
 /* Members that leave one after another disturb nobody, and what a process held is given back. */
-static int leave_member(struct team *team, int rank, void *argument)
+static int leave_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank);
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
-    int failures;
-
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
-    ls_group_destroy(group);
-    return failures;
+    return expect_barrier(part, part->group, LS_OK, NULL);
 }
 
 static int open_descriptors(void)
@@ -478,7 +465,7 @@ static int case_leave(struct team *team)
 {
     int listeners = team->listeners[0] >= 0 ? team->world : 0;
     int before = open_descriptors();
-    int failures = team_run_threads(team, leave_member, NULL);
+    int failures = in_threads(team, leave_member, NULL);
     int after = open_descriptors() + listeners;
 
     if (before != after) {
@@ -503,30 +490,29 @@ static const struct {
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */
+static int launched_abort(struct part *part)
+{
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    /* Rank 1 may be through the barrier, and abort, while others are still in it. */
+    enum ls_status status = ls_group_run(part->group, &barrier, &part->err);
+    int failures =
+        part->rank != 1 && status == LS_EINTERRUPTED ? 0 : expect(part->rank, status, LS_OK, NULL, &part->err);
+
+    if (part->rank == 1)
+        ls_group_abort(part->group, "the operator said so");
+    return failures + expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
+}
+
 static int launched_member(struct team *team, int rank, void *argument)
 {
-    struct ls_group *group = team_join(team, rank);
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
     int64_t count = 10;
-    enum ls_status status;
-    int failures;
+    int failures = take_part(team, rank, &(struct act){launched_abort, argument});
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    /* Rank 1 may be through the barrier, and abort, while others are still in it. */
-    status = ls_group_run(group, &barrier, &err);
-    failures = rank != 1 && status == LS_EINTERRUPTED ? 0 : expect(rank, status, LS_OK, NULL, &err);
-    if (rank == 1)
-        ls_group_abort(group, "the operator said so");
-    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_EINTERRUPTED, "the operator said so", &err);
-    ls_group_destroy(group);
     /* A listener is good for one group. */
     if (team->listeners[rank] >= 0)
         return failures;
     team->generation++;
-    return failures + mismatch_member(team, rank, &count);
+    return failures + take_part(team, rank, &(struct act){mismatch_member, &count});
 }
 
 int main(int argc, char **argv)
