@@ -59,7 +59,10 @@ static bool parse_limit(const char *text, int64_t most, int64_t *limit)
         unit = 1 << 10;
     if (length > 1 && text[length - 1] == 'M')
         unit = 1 << 20;
-    (void)snprintf(digits, sizeof digits, "%.*s", (int)(length - (unit > 1)), text);
+    length -= unit > 1;
+    if (length >= sizeof digits)
+        return false;
+    (void)snprintf(digits, sizeof digits, "%.*s", (int)length, text);
     if (!ls_str_to_i64(digits, limit) || *limit < 0 || *limit > most / unit)
         return false;
     *limit *= unit;

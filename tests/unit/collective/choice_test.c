@@ -55,7 +55,8 @@ Test(choice, refused)
                            "tcp/all-reduce/2/K=gather",
                            "/all-reduce/2/64K=gather",
                            "longer-than-any/all-reduce/2/64K=gather",
-                           "tcp/all-reduce/2/99999999999999M=gather"};
+                           "tcp/all-reduce/2/99999999999999M=gather",
+                           "tcp/all-reduce/2/00000000000000000000000064K=gather"};
     struct lsi_choices choices;
 
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
