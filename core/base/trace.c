@@ -115,13 +115,19 @@ static void tell_note(struct ls_buf *text, const char *note, size_t most)
     (void)ls_buf_append_string(text, "\"");
 }
 
+/* Many readers of JSON refuse the whole file for one number that int64 does not hold. */
+static long long within(uint64_t number)
+{
+    return number < INT64_MAX ? (long long)number : INT64_MAX;
+}
+
 static void tell_arguments(struct ls_buf *text, const struct ls_trace_event *event)
 {
-    (void)ls_buf_append_format(text, ",\"args\":{\"step\":%llu", (unsigned long long)event->step);
+    (void)ls_buf_append_format(text, ",\"args\":{\"step\":%lld", within(event->step));
     if (event->number >= 0)
         (void)ls_buf_append_format(text, ",\"number\":%d", event->number);
     if (event->bytes > 0)
-        (void)ls_buf_append_format(text, ",\"bytes\":%llu", (unsigned long long)event->bytes);
+        (void)ls_buf_append_format(text, ",\"bytes\":%lld", within(event->bytes));
     if (event->peer >= 0)
         (void)ls_buf_append_format(text, ",\"for_rank\":%d", event->peer);
     if (event->note[0] != '\0')

@@ -3,13 +3,12 @@
  * Meeting and gathering of traced replicas, see tracing.h. Clocks: machines leave a barrier at about the same time, so
  * the median of a few differences behind one says how far two clocks are apart, to about the round trip between them.
  */
-#include "worker/step/tracing.h"
+#include "worker/step/rings.h"
 
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,69 +92,31 @@ enum ls_status ls_tracing_meet(struct ls_group *group, struct ls_trace *ring, st
     return LS_OK;
 }
 
-/* What rank 0 needs of each rank, before its events. */
-struct header {
-    int64_t ahead_ns;
-    uint64_t kept;
-    char name[48];
-};
-
-static struct header header_of(const struct ls_tracing *tracing, int world)
+static struct ls_ring_header header_of(const struct ls_tracing *tracing, int world)
 {
     size_t kept = tracing->ring != NULL ? ls_trace_kept(tracing->ring) : 0, most = MOST_EVENTS / (size_t)world;
-    struct header header = {.ahead_ns = tracing->ahead_ns, .kept = kept < most ? kept : most};
+    struct ls_ring_header header = {.ahead_ns = tracing->ahead_ns, .kept = kept < most ? kept : most};
 
     if (gethostname(header.name, sizeof header.name - 1) != 0)
         header.name[0] = '\0';
     return header;
 }
 
-/* Names come from elsewhere: only letters that need no care in JSON. */
-static struct ls_trace_rank describe(const struct ls_tracing *tracing, int rank, const struct header *header)
-{
-    struct ls_trace_rank who = {.rank = rank, .ahead_ns = header->ahead_ns, .zero_ns = tracing->zero_ns};
-    size_t used = (size_t)snprintf(who.name, sizeof who.name, "rank %d", rank);
-
-    if (header->name[0] != '\0')
-        used += (size_t)snprintf(who.name + used, sizeof who.name - used, " on ");
-    for (size_t i = 0; i < sizeof header->name && header->name[i] != '\0' && used + 1 < sizeof who.name; i++) {
-        unsigned char c = (unsigned char)header->name[i];
-
-        who.name[used++] = isalnum(c) || c == '-' || c == '.' ? (char)c : '_';
-    }
-    who.name[used] = '\0';
-    return who;
-}
-
-static void tell_all(struct ls_buf *text, const struct ls_trace_rank *who, const struct ls_trace_event *events,
-                     size_t count)
-{
-    ls_trace_name_rank(text, who);
-    for (size_t i = 0; i < count; i++)
-        ls_trace_tell(text, who, &events[i]);
-}
-
-static enum ls_status write_all(const struct ls_tracing *tracing, int world, const struct header *headers,
+static enum ls_status write_all(const struct ls_tracing *tracing, int world, const struct ls_ring_header *headers,
                                 const struct ls_trace_event *events, const char *path, struct ls_error *err)
 {
     struct ls_buf text = {0};
     enum ls_status status;
 
-    ls_trace_begin(&text);
-    for (int r = 0; r < world; r++) {
-        struct ls_trace_rank who = describe(tracing, r, &headers[r]);
-
-        tell_all(&text, &who, events, (size_t)headers[r].kept);
-        events += headers[r].kept;
-    }
+    ls_rings_tell(tracing, world, headers, events, &text);
     status = ls_trace_write(path, &text, err);
     ls_buf_deinit(&text);
     return status;
 }
 
 /* Everyone's events in order, at rank 0 alone. own: LS_TRACE_EVENTS at most; all: what rank 0 gets. */
-static enum ls_status send_events(struct ls_group *group, const struct header *headers, const void *own, void *all,
-                                  struct ls_error *err)
+static enum ls_status send_events(struct ls_group *group, const struct ls_ring_header *headers, const void *own,
+                                  void *all, struct ls_error *err)
 {
     int world = ls_group_world(group);
     int64_t *counts = ls_alloc_zeroed((size_t)world * (size_t)world, sizeof *counts);
@@ -184,7 +145,7 @@ static struct ls_trace_event *in_order(const struct ls_trace *ring, size_t kept)
 enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing *tracing, const char *path,
                                 struct ls_error *err)
 {
-    struct header own = header_of(tracing, ls_group_world(group)), headers[LS_MAX_MEMBERS];
+    struct ls_ring_header own = header_of(tracing, ls_group_world(group)), headers[LS_MAX_MEMBERS];
     struct ls_trace_event *mine, *all = NULL;
     size_t total = 0;
     enum ls_status status;
@@ -192,16 +153,10 @@ enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing 
     if (!tracing->any)
         return LS_OK;
     status = gather(group, &own, headers, sizeof own, err);
+    if (status == LS_OK)
+        status = ls_rings_count(headers, ls_group_world(group), &total, err);
     if (status != LS_OK)
         return status;
-    /* Counts of others size memory here. */
-    for (int r = 0; r < ls_group_world(group); r++) {
-        if (headers[r].kept > LS_TRACE_EVENTS)
-            return ls_error_set(err, LS_EPEER,
-                                "rank %d says that its trace has %llu events, more than a ring of %d holds", r,
-                                (unsigned long long)headers[r].kept, LS_TRACE_EVENTS);
-        total += (size_t)headers[r].kept;
-    }
     mine = in_order(tracing->ring, (size_t)own.kept);
     all = ls_alloc_zeroed(ls_group_rank(group) == 0 ? total + 1 : 1, sizeof *all);
     if (mine == NULL || all == NULL)
@@ -217,8 +172,8 @@ enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing 
 
 enum ls_status ls_tracing_write_part(int rank, const struct ls_tracing *tracing, const char *path, struct ls_error *err)
 {
-    struct header own = header_of(tracing, 1);
-    struct ls_trace_rank who = describe(tracing, rank, &own);
+    struct ls_ring_header own = header_of(tracing, 1);
+    struct ls_trace_rank who = ls_rings_name(tracing, rank, &own);
     struct ls_buf text = {0};
     char *part = ls_trace_part_path(path, rank);
     enum ls_status status;

@@ -56,14 +56,21 @@ Test(trace, tells_an_event)
 Test(trace, tells_strange_events)
 {
     struct ls_trace_rank rank = {.name = "rank 0", .ahead_ns = INT64_MIN, .zero_ns = 1};
-    struct ls_trace_event odd = {
-        .end_ns = UINT64_MAX, .number = INT32_MAX, .kind = LS_TRACE_BUCKET, .note = "a\"}\n,b-2"};
+    struct ls_trace_event odd = {.end_ns = UINT64_MAX,
+                                 .step = UINT64_MAX,
+                                 .bytes = UINT64_MAX,
+                                 .number = INT32_MAX,
+                                 .kind = LS_TRACE_BUCKET,
+                                 .note = "a\"}\n,b-2"};
     struct ls_buf text = {0};
 
     ls_trace_tell(&text, &rank, &odd);
     (void)ls_buf_append(&text, "", 1);
     cr_expect_not_null(strstr((const char *)text.data, "\"way\":\"a____b-2\"}},\n"), "%s", (const char *)text.data);
     cr_expect_not_null(strstr((const char *)text.data, "\"tid\":2147483647,"), "%s", (const char *)text.data);
+    cr_expect_not_null(strstr((const char *)text.data, "\"bytes\":9223372036854775807,"), "%s",
+                       (const char *)text.data);
+    cr_expect_not_null(strstr((const char *)text.data, "\"step\":9223372036854775807,"), "%s", (const char *)text.data);
     ls_buf_deinit(&text);
 }
 
