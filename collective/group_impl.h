@@ -161,6 +161,11 @@ extern const struct ls_provider_ops lsi_sim_provider;
 /* ls_group_create; origin: NULL, or that of a sub-group. */
 enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
                                 const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err);
+/* A status that a peer gave for an end: otherwise, where it is no failure; LS_EAGAIN would be waited on. */
+static inline enum ls_status lsi_peer_status(int32_t status, enum ls_status otherwise)
+{
+    return status < 0 && status > LS_EAGAIN ? (enum ls_status)status : otherwise;
+}
 /* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
 /* Puts the recorded reason into err. */

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define FRAME_MAGIC UINT32_C(0x6c73636f)
 #define FRAME_ROOM (sizeof(struct lsi_frame) + LSI_SMALL_BYTES)
 
 struct lsi_piece lsi_piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s)
@@ -110,6 +109,20 @@ static bool all_done(struct lsi_message *m, bool sends, const char *why)
     return true;
 }
 
+enum ls_status lsi_frame_judge(const struct ls_request *request, int rank, const struct lsi_frame *frame,
+                               struct ls_error *err)
+{
+    if (frame->magic != LSI_FRAME_MAGIC || frame->generation != request->group->generation ||
+        frame->sequence != request->sequence)
+        return ls_error_set(err, LS_EPEER, "rank %d sent something that is no frame of this group", rank);
+    if (memcmp(&frame->signature, &request->signature, sizeof frame->signature) != 0)
+        return lsi_mismatch(request, rank, &frame->signature, err);
+    if (frame->payload_bytes != payload_of(request, rank))
+        return ls_error_set(err, LS_EPEER, "rank %d sent %u bytes of values, %zu are due", rank, frame->payload_bytes,
+                            payload_of(request, rank));
+    return LS_OK;
+}
+
 /* Everybody runs the same operation: then their values may follow. */
 static enum ls_status check_frames(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
 {
@@ -118,15 +131,8 @@ static enum ls_status check_frames(struct lsi_message *m, struct ls_request *req
     for (int r = 0; r < m->group->world && status == LS_OK; r++) {
         const struct lsi_frame *frame = inbox_of(m, r);
         m->group->waits_for = r;
-        if (frame->magic != FRAME_MAGIC || frame->generation != m->group->generation ||
-            frame->sequence != request->sequence)
-            return ls_error_set(err, LS_EPEER, "rank %d sent something that is no frame of this group", r);
-        if (memcmp(&frame->signature, &request->signature, sizeof frame->signature) != 0)
-            return lsi_mismatch(request, r, &frame->signature, err);
-        if (frame->payload_bytes != payload_of(request, r))
-            return ls_error_set(err, LS_EPEER, "rank %d sent %u bytes of values, %zu are due", r, frame->payload_bytes,
-                                payload_of(request, r));
-        if (r != m->group->rank)
+        status = lsi_frame_judge(request, r, frame, err);
+        if (status == LS_OK && r != m->group->rank)
             status = lsi_post_receive(m, r, inbox_of(m, r)->payload, (int64_t)frame->payload_bytes, err);
     }
     return status;
@@ -329,7 +335,7 @@ enum ls_status lsi_message_create(struct ls_group *group, const struct lsi_links
         lsi_message_destroy(m);
         return ls_error_set(err, LS_ENOMEM, "no memory for a group of %d", group->world);
     }
-    m->frame->magic = FRAME_MAGIC;
+    m->frame->magic = LSI_FRAME_MAGIC;
     m->frame->generation = group->generation;
     *message = m;
     return LS_OK;

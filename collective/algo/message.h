@@ -43,6 +43,7 @@ struct lsi_link {
     uint64_t receives_done;
 };
 
+#define LSI_FRAME_MAGIC UINT32_C(0x6c73636f)
 struct lsi_frame {
     uint32_t magic;
     uint32_t payload_bytes;
@@ -51,6 +52,11 @@ struct lsi_frame {
     struct lsi_signature signature;
     uint64_t payload[]; /* LSI_SMALL_BYTES at most */
 };
+
+/* A whole frame of another rank, which has not been looked at, against the operation that this member runs: LS_EPEER or
+ * LS_EDIVERGED say what is wrong with it. */
+enum ls_status lsi_frame_judge(const struct ls_request *request, int rank, const struct lsi_frame *frame,
+                               struct ls_error *err);
 
 struct lsi_message;
 /* One algorithm. begin posts what needs no peer, after all frames have come and fit; advance LS_EAGAIN: not complete

@@ -174,9 +174,7 @@ static enum ls_status hear(struct mpi *mpi, int *culprit, struct ls_error *err)
     mpi->has_heard = true;
     mpi->heard.reason[sizeof mpi->heard.reason - 1] = '\0';
     *culprit = mpi->heard.culprit >= 0 && mpi->heard.culprit < mpi->group->world ? mpi->heard.culprit : -1;
-    if (mpi->heard.status >= 0 || mpi->heard.status < LS_EAGAIN)
-        mpi->heard.status = LS_EPEER;
-    return ls_error_set(err, (enum ls_status)mpi->heard.status, "%s", mpi->heard.reason);
+    return ls_error_set(err, lsi_peer_status(mpi->heard.status, LS_EPEER), "%s", mpi->heard.reason);
 }
 
 static enum ls_status mpi_poll(void *state, int *culprit, struct ls_error *err)

@@ -4,6 +4,7 @@
  * also the id that it made; then each starts a non-blocking communicator and asks after it until it is there, a peer
  * gives up, or the deadline passes; then everybody tells that it is ready. So a group is formed for all or for none.
  */
+#include "collective/provider/nccl/card.h"
 #include "collective/provider/nccl/nccl_internal.h"
 #include "collective/transport/tcp/links.h"
 
@@ -13,25 +14,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a member tells all others, twice. */
-struct card {
-    int32_t status;
-    int32_t version;   /* of NCCL */
-    struct nccl_id id; /* rank 0's */
-    char reason[320];
-};
-
 struct forming {
     struct nccl *nccl;
     const struct ls_group_options *options;
     struct lsi_link *link;
     uint64_t deadline_ns;
-    struct card *own;   /* [round] */
-    struct card *cards; /* [round][rank] */
-    uint64_t goal[2];   /* receives that bring the cards of a round, the same for every rank */
+    struct nccl_card *own;   /* [round] */
+    struct nccl_card *cards; /* [round][rank] */
+    uint64_t goal[2];        /* receives that bring the cards of a round, the same for every rank */
 };
 
-static struct card *card_of(const struct forming *forming, int round, int rank)
+static struct nccl_card *card_of(const struct forming *forming, int round, int rank)
 {
     return &forming->cards[round * forming->nccl->group->world + rank];
 }
@@ -55,8 +48,8 @@ static enum ls_status expect_cards(struct forming *forming, int round, struct ls
 
     for (int r = 0; r < group->world && status == LS_OK; r++)
         if (r != group->rank)
-            status =
-                lsi_tcp_links.receive(forming->nccl->links, r, card_of(forming, round, r), sizeof(struct card), err);
+            status = lsi_tcp_links.receive(forming->nccl->links, r, card_of(forming, round, r),
+                                           sizeof(struct nccl_card), err);
     forming->goal[round] = (uint64_t)round + 1;
     return status;
 }
@@ -64,26 +57,6 @@ static enum ls_status expect_cards(struct forming *forming, int round, struct ls
 static bool has_card(const struct forming *forming, int round, int rank)
 {
     return rank == forming->nccl->group->rank || forming->link[rank].receives_done >= forming->goal[round];
-}
-
-/* A member that could not go on is named to all. */
-static enum ls_status check_card(const struct forming *forming, int round, int rank, struct ls_error *err)
-{
-    struct card *card = card_of(forming, round, rank);
-    const struct ls_group *group = forming->nccl->group;
-    char who[128];
-
-    card->reason[sizeof card->reason - 1] = '\0';
-    if (card->status != LS_OK)
-        return ls_error_set(err,
-                            card->status < 0 && card->status >= LS_EAGAIN ? (enum ls_status)card->status : LS_EPEER,
-                            "%s cannot take part: %s", lsi_member_text(group, rank, who), card->reason);
-    if (card->version != forming->own[0].version)
-        return ls_error_set(err, LS_EUNSUPPORTED, "rank %d has NCCL %d.%d.%d, %s %d.%d.%d; they must be the same",
-                            group->rank, forming->own[0].version / 10000, forming->own[0].version / 100 % 100,
-                            forming->own[0].version % 100, lsi_member_text(group, rank, who), card->version / 10000,
-                            card->version / 100 % 100, card->version % 100);
-    return LS_OK;
 }
 
 /* What has come of a round; *all: it is complete. */
@@ -100,7 +73,8 @@ static enum ls_status look_at_cards(struct forming *forming, int round, bool *al
         if (r == group->rank)
             continue;
         if (has_card(forming, round, r))
-            judged = check_card(forming, round, r, err);
+            /* A member that could not go on is named to all. */
+            judged = lsi_nccl_card_judge(group, r, forming->own[0].version, card_of(forming, round, r), err);
         else
             *all = false;
         /* What a peer said before it went away explains more than that it went. */

@@ -126,7 +126,7 @@ static enum ls_status shm_progress(void *state, struct ls_request *request, stru
     }
     status = advance(shm, request, err);
     /* What can still be completed is; nothing is waited for in a group that ended. */
-    if (status == LS_EAGAIN && atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) != 0)
+    if (status == LS_EAGAIN && atomic_load_explicit(&shm->control->end.state, memory_order_relaxed) != 0)
         status = lsi_shm_end_error(shm, err);
     if (status != LS_EAGAIN)
         lsi_shm_disarm(shm);
@@ -223,7 +223,7 @@ static enum ls_status shm_look(void *state, int *culprit, struct ls_error *err)
     struct shm *shm = state;
     enum ls_status status;
 
-    if (atomic_load_explicit(&shm->control->end_state, memory_order_relaxed) == 0)
+    if (atomic_load_explicit(&shm->control->end.state, memory_order_relaxed) == 0)
         return LS_OK;
     status = lsi_shm_end_error(shm, err);
     *culprit = shm->group->waits_for;
@@ -239,7 +239,10 @@ static void shm_tell_wait(void *state, int rank)
 
 static int shm_heard_wait(void *state, int peer)
 {
-    return (int)atomic_load_explicit(&shm_lane(state, peer)->form.waits_for, memory_order_relaxed) - 1;
+    const struct shm *shm = state;
+    uint32_t word = atomic_load_explicit(&shm_lane(shm, peer)->form.waits_for, memory_order_relaxed);
+
+    return lsi_shm_waits_read(word, shm->group->world);
 }
 
 /* Who has not mapped the memory. Rank 0 gave it out: it is waiting for the others. */
@@ -267,7 +270,7 @@ static enum ls_status wait_for_all(struct shm *shm, const struct ls_group_option
             r++;
             continue;
         }
-        if (atomic_load_explicit(&shm->control->end_state, memory_order_acquire) != 0)
+        if (atomic_load_explicit(&shm->control->end.state, memory_order_acquire) != 0)
             return lsi_shm_end_error(shm, err);
         if (lsi_form_over(options, deadline_ns))
             return name_absent(shm, options, err);

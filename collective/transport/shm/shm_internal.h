@@ -10,6 +10,7 @@
 #include "collective/group_impl.h"
 #include "collective/liveness.h"
 #include "collective/reduce.h"
+#include "collective/transport/shm/words.h"
 
 #define SHM_MAGIC UINT64_C(0x3170657473636c6c)
 /* Operations that may be published before the slowest member has finished the oldest. */
@@ -52,7 +53,7 @@ struct shm_lane {
     struct lsi_robust robust SHM_LINE;
     struct {
         _Atomic uint32_t arrived;
-        _Atomic uint32_t waits_for; /* 1 + the rank that it has waited long for, 0: nobody */
+        _Atomic uint32_t waits_for; /* for lsi_shm_waits_read */
         uint64_t processors[16];    /* that it may run on */
     } form SHM_LINE;
     struct shm_post post[SHM_POSTS] SHM_LINE;
@@ -65,10 +66,7 @@ struct shm_control {
     uint32_t lane_bytes;
     _Atomic uint32_t past_caches SHM_LINE; /* tune.c; rank 0 writes it */
     _Atomic uint32_t sleepers SHM_LINE;
-    _Atomic uint32_t end_state SHM_LINE; /* as ls_group.end_state */
-    int32_t end_status;
-    int32_t end_culprit;
-    char end_reason[400];
+    struct shm_end end SHM_LINE;
     struct shm_lane lane[] SHM_LINE;
 };
 

@@ -80,14 +80,14 @@ bool lsi_shm_idle(struct shm *shm, int round)
 /* From any thread. The first reason stays; everybody is woken. */
 void lsi_shm_end(struct shm *shm, enum ls_status status, int culprit, const char *reason)
 {
-    struct shm_control *control = shm->control;
+    struct shm_end *end = &shm->control->end;
     uint32_t runs = 0;
 
-    if (atomic_compare_exchange_strong(&control->end_state, &runs, 1)) {
-        control->end_status = status;
-        control->end_culprit = culprit;
-        (void)snprintf(control->end_reason, sizeof control->end_reason, "%s", reason);
-        atomic_store_explicit(&control->end_state, 2, memory_order_release);
+    if (atomic_compare_exchange_strong(&end->state, &runs, 1)) {
+        end->status = status;
+        end->culprit = culprit;
+        (void)snprintf(end->reason, sizeof end->reason, "%s", reason);
+        atomic_store_explicit(&end->state, 2, memory_order_release);
     }
     for (int r = 0; r < shm->group->world; r++)
         ring(shm_lane(shm, r));
@@ -95,21 +95,5 @@ void lsi_shm_end(struct shm *shm, enum ls_status status, int culprit, const char
 
 enum ls_status lsi_shm_end_error(struct shm *shm, struct ls_error *err)
 {
-    const struct shm_control *control = shm->control;
-    char reason[400];
-    int culprit;
-    enum ls_status status;
-
-    /* The writer may have died between the two stores. */
-    for (int i = 0; i < 10000 && atomic_load_explicit(&control->end_state, memory_order_acquire) == 1; i++)
-        (void)sched_yield();
-    if (atomic_load_explicit(&control->end_state, memory_order_acquire) != 2)
-        return ls_error_set(err, LS_EPEER, "a member of the group ended it and died");
-    /* Peers' bytes: nothing of them is trusted further than its form. */
-    culprit = control->end_culprit;
-    status = control->end_status < 0 && control->end_status >= LS_EAGAIN ? (enum ls_status)control->end_status
-                                                                         : LS_EINTERRUPTED;
-    (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof control->end_reason - 1, control->end_reason);
-    shm->group->waits_for = culprit >= 0 && culprit < shm->group->world ? culprit : -1;
-    return ls_error_set(err, status, "%s", reason);
+    return lsi_shm_end_read(&shm->control->end, shm->group->world, &shm->group->waits_for, err);
 }

@@ -54,49 +54,29 @@ static void note_death(struct tcp *tcp, int rank, int error)
     note(tcp, rank, LS_EPEER, rank, reason);
 }
 
-enum ls_status lsi_tcp_hear(int fd, struct tcp_heard *heard, struct tcp_message *message, int *error)
+/* A peer has ended the group. An end always has a reason. */
+static void note_end(struct tcp *tcp, int rank, const struct tcp_message *message)
 {
-    ssize_t n = recv(fd, (uint8_t *)&heard->message + heard->bytes, sizeof heard->message - heard->bytes, MSG_DONTWAIT);
-
-    *error = n < 0 ? errno : 0;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return LS_EAGAIN;
-    if (n <= 0)
-        return LS_EPEER;
-    heard->bytes += (size_t)n;
-    if (heard->bytes < sizeof heard->message)
-        return LS_EAGAIN;
-    heard->bytes = 0;
-    *message = heard->message;
-    return message->magic == TCP_MESSAGE_MAGIC ? LS_OK : LS_EPEER;
-}
-
-/* A peer has ended the group. Peers' bytes: only their form is trusted, and an end always has a reason. */
-static void note_end(struct tcp *tcp, int rank, struct tcp_message *message)
-{
+    bool died = message->word == TCP_DIED;
     char who[128];
     char reason[300];
 
-    message->reason[sizeof message->reason - 1] = '\0';
-    if (message->status >= 0 || message->status < LS_EAGAIN)
-        message->status = LS_EPEER;
     (void)lsi_member_text(tcp->group, rank, who);
-    if (message->word == TCP_DIED && message->culprit == tcp->group->rank)
+    if (died && message->culprit == tcp->group->rank)
         (void)snprintf(reason, sizeof reason, "%s ended the group because it took rank %d for dead, which is alive",
                        who, lsi_rank_name(tcp->group, tcp->group->rank));
-    else if (message->word == TCP_DIED)
+    else if (died)
         (void)snprintf(reason, sizeof reason, "%s told of the death of a member that there is not", who);
     else
         (void)snprintf(reason, sizeof reason, "%s ended the group and gave no reason", who);
-    if (message->culprit < 0 || message->culprit >= tcp->group->world || message->word == TCP_DIED)
-        message->culprit = rank;
-    note(tcp, rank, (enum ls_status)message->status, message->culprit,
-         message->word == TCP_DIED || message->reason[0] == '\0' ? reason : message->reason);
+    note(tcp, rank, (enum ls_status)message->status, died ? rank : message->culprit,
+         died || message->reason[0] == '\0' ? reason : message->reason);
 }
 
 void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
 {
     struct tcp_peer *peer = &tcp->peers[rank];
+    struct tcp_hearer hearer = {.world = tcp->group->world, .from = rank};
     struct tcp_message message;
     enum ls_status status;
     int error;
@@ -108,20 +88,27 @@ void lsi_tcp_alarm_read(struct tcp *tcp, int rank)
         note_death(tcp, rank, error);
     if (status != LS_OK)
         return;
-    if (message.word == TCP_BYE || message.word == TCP_WAITS) {
-        peer->left = message.word == TCP_BYE;
-        peer->waits_for = message.word == TCP_WAITS ? message.culprit : -1;
+    lsi_tcp_word_check(&message, &hearer);
+    switch (message.word) {
+    case TCP_BYE:
+        peer->left = true;
+        peer->waits_for = -1;
         return;
-    }
-    if (message.word == TCP_ALIVE) {
+    case TCP_WAITS:
+        peer->waits_for = message.culprit;
+        return;
+    case TCP_ALIVE:
         lsi_tcp_alive_heard(tcp, rank, &message);
         return;
-    }
-    if (message.word == TCP_DIED && message.culprit >= 0 && message.culprit < tcp->group->world &&
-        message.culprit != tcp->group->rank)
-        lsi_tcp_alarm_died(tcp, message.culprit);
-    else
+    case TCP_DIED:
+        if (message.culprit >= 0 && message.culprit != tcp->group->rank)
+            lsi_tcp_alarm_died(tcp, message.culprit);
+        else
+            note_end(tcp, rank, &message);
+        return;
+    default:
         note_end(tcp, rank, &message);
+    }
 }
 
 enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, struct ls_error *err)

@@ -27,13 +27,6 @@ struct tcp_page {
     struct lsi_robust robust;
 };
 
-/* In the place of a reason. */
-struct told {
-    int32_t pid;
-    int32_t fd;
-    uint8_t nonce[32];
-};
-
 static struct lsi_robust *word_of(void *state, int rank)
 {
     const struct tcp *tcp = state;
@@ -72,7 +65,7 @@ static bool make_page(struct tcp *tcp)
 static void tell(struct tcp *tcp)
 {
     struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = TCP_ALIVE, .culprit = -1};
-    struct told told = {.pid = getpid(), .fd = tcp->alive_fd};
+    struct tcp_told told = {.pid = getpid(), .fd = tcp->alive_fd};
 
     memcpy(told.nonce, tcp->peers[tcp->group->rank].page->nonce, sizeof told.nonce);
     memcpy(message.reason, &told, sizeof told);
@@ -86,17 +79,16 @@ void lsi_tcp_alive_heard(struct tcp *tcp, int rank, const struct tcp_message *me
 {
     struct tcp_peer *peer = &tcp->peers[rank];
     struct tcp_page *page = MAP_FAILED;
-    struct told told;
+    struct tcp_told told;
     struct stat stat;
     char path[64];
     int fd;
 
-    memcpy(&told, message->reason, sizeof told);
     if (peer->told_alive || !lsi_tcp_is_local(tcp, rank))
         return;
     peer->told_alive = true;
     /* A thread of this process dies with it. */
-    if (told.pid == getpid() || told.pid <= 0 || told.fd < 0)
+    if (!lsi_tcp_told_read(message, &told) || told.pid == getpid())
         return;
     (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", told.pid, told.fd);
     fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

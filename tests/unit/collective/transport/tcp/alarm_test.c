@@ -3,6 +3,7 @@
 #include "collective/transport/tcp/words.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,4 +60,37 @@ Test(alarm_words, end_in_the_middle)
     cr_expect_eq(lsi_tcp_hear(ends[0], &heard, &message, &error), LS_EAGAIN);
     cr_expect_eq(lsi_tcp_hear(ends[0], &heard, &message, &error), LS_EPEER);
     cr_expect_eq(error, 0);
+}
+
+/* Of a peer's word only the form is trusted: what is used of it is a rank, a failure and a text that ends. Not ready
+ * yet is no failure: the group would wait on. */
+Test(alarm_words, are_made_safe)
+{
+    static const struct {
+        struct tcp_message message;
+        uint32_t word;
+        int status, culprit;
+    } cases[] = {
+        {{.word = TCP_WAITS, .culprit = 2}, TCP_WAITS, LS_EPEER, 2},
+        {{.word = TCP_WAITS, .culprit = 3}, TCP_WAITS, LS_EPEER, -1},
+        {{.word = TCP_WAITS, .culprit = INT32_MIN}, TCP_WAITS, LS_EPEER, -1},
+        {{.word = TCP_DIED, .culprit = 2}, TCP_DIED, LS_EPEER, 2},
+        {{.word = TCP_DIED, .culprit = 3}, TCP_DIED, LS_EPEER, -1},
+        {{.word = TCP_ABORT, .status = LS_EINTERRUPTED, .culprit = 2}, TCP_ABORT, LS_EINTERRUPTED, 2},
+        {{.word = TCP_ABORT, .status = LS_EAGAIN, .culprit = 2}, TCP_ABORT, LS_EPEER, 2},
+        {{.word = TCP_ABORT, .status = LS_OK, .culprit = -7}, TCP_ABORT, LS_EPEER, 1},
+        {{.word = 99, .status = INT32_MIN, .culprit = 1000}, TCP_ABORT, LS_EPEER, 1},
+    };
+    const struct tcp_hearer hearer = {.world = 3, .from = 1};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tcp_message message = cases[i].message;
+
+        memset(message.reason, 'x', sizeof message.reason);
+        lsi_tcp_word_check(&message, &hearer);
+        cr_expect_eq(message.word, cases[i].word, "case %zu", i);
+        cr_expect_eq(message.status, cases[i].status, "case %zu", i);
+        cr_expect_eq(message.culprit, cases[i].culprit, "case %zu", i);
+        cr_expect_eq(strnlen(message.reason, sizeof message.reason), sizeof message.reason - 1, "case %zu", i);
+    }
 }
