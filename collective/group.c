@@ -384,17 +384,3 @@ enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64
                         group->world, (unsigned long long)group->generation, (double)form_deadline_ms * 1e-3, names,
                         missing > 3 ? ", ..." : "");
 }
-
-void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length)
-{
-    /* Pieces end at whole pages of f32 where there are many, at whole cache lines otherwise. */
-    int64_t grain = count >= (int64_t)world * 8192 ? 1024 : 16;
-    int64_t grains = (count + grain - 1) / grain;
-    int64_t first = grains * r / world * grain;
-    int64_t last = grains * (r + 1) / world * grain;
-
-    first = first < count ? first : count;
-    last = last < count ? last : count;
-    *begin = first;
-    *length = last - first;
-}

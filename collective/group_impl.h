@@ -205,6 +205,23 @@ const struct ls_tree_layout *lsi_request_layout(const struct ls_request *request
 
 /* The elements of the whole result that are rank r's part in this operation. */
 void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);
+/* Elements of the longest part that any rank has. */
+int64_t lsi_longest_part(const struct ls_request *request);
+
+/* Elements that travel at a time. */
+struct lsi_piece {
+    int64_t begin;  /* in the whole result */
+    int64_t inside; /* in what was cut */
+    int64_t length; /* 0 behind the end */
+};
+/* Piece s, from 0, of `count` elements cut into pieces of `size`; the last one may be shorter. */
+struct lsi_piece lsi_cut(int64_t count, int64_t size, int64_t s);
+/* The same of the part of `owner`. */
+struct lsi_piece lsi_piece_of(const struct ls_request *request, int64_t size, int owner, int64_t s);
+static inline int64_t lsi_bytes_of(const struct ls_request *request, int64_t elements)
+{
+    return elements * (int64_t)request->element_bytes;
+}
 
 /* What rank `from` gives rank `to` in an ALL_TO_ALL: elements, where they begin in the source and in the result. */
 struct lsi_pair {

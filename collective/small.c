@@ -8,29 +8,6 @@
 
 #include <string.h>
 
-int64_t lsi_row(const struct ls_request *request, int from)
-{
-    int world = request->group->world;
-    int64_t sum = 0;
-
-    for (int to = 0; to < world; to++)
-        sum += request->op.counts[from * world + to];
-    return sum;
-}
-
-struct lsi_pair lsi_pair_of(const struct ls_request *request, int from, int to)
-{
-    const int64_t *counts = request->op.counts;
-    int world = request->group->world;
-    struct lsi_pair pair = {.length = counts[from * world + to]};
-
-    for (int r = 0; r < to; r++)
-        pair.src += counts[from * world + r];
-    for (int r = 0; r < from; r++)
-        pair.dst += counts[r * world + to];
-    return pair;
-}
-
 bool lsi_is_small(const struct ls_request *request)
 {
     const struct ls_collective *op = &request->op;
@@ -51,23 +28,6 @@ bool lsi_is_small(const struct ls_request *request)
     if (request->tree != NULL && elements <= LSI_SMALL_BYTES)
         elements *= request->tree->max_partials;
     return elements <= (int64_t)(LSI_SMALL_BYTES / request->element_bytes);
-}
-
-void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length)
-{
-    const struct ls_collective *op = &request->op;
-
-    if (op->kind == LS_BROADCAST) {
-        *begin = 0;
-        *length = r == op->root ? op->count : 0;
-    } else if (op->kind == LS_REDUCE_SCATTER || op->kind == LS_ALL_GATHER) {
-        *begin = 0;
-        for (int i = 0; i < r; i++)
-            *begin += op->counts[i];
-        *length = op->counts[r];
-    } else {
-        lsi_slice(op->count, request->group->world, r, begin, length);
-    }
 }
 
 void lsi_small_write(const struct ls_request *request, void *values)

@@ -8,18 +8,6 @@
 
 #define FRAME_ROOM (sizeof(struct lsi_frame) + LSI_SMALL_BYTES)
 
-struct lsi_piece lsi_piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s)
-{
-    struct lsi_piece piece;
-    int64_t length;
-
-    lsi_part(request, owner, &piece.begin, &length);
-    piece.inside = s * m->piece < length ? s * m->piece : length;
-    piece.begin += piece.inside;
-    piece.length = length - piece.inside < m->piece ? length - piece.inside : m->piece;
-    return piece;
-}
-
 enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err)
 {
     if (bytes == 0)

@@ -132,13 +132,6 @@ struct lsi_own {
 };
 /* In any order: all leaves of this rank (one at least, or what came), one after another, into out. */
 void lsi_own_sum(struct lsi_message *m, const struct ls_request *request, const struct lsi_own *own, void *out);
-/* Segment s of the part of `owner`, where parts travel m->piece elements at a time. */
-struct lsi_piece {
-    int64_t begin;  /* in the whole result */
-    int64_t inside; /* in the part */
-    int64_t length;
-};
-struct lsi_piece lsi_piece_of(const struct lsi_message *m, const struct ls_request *request, int owner, int64_t s);
 
 /* For algorithms. Zero bytes are no message. */
 enum ls_status lsi_post_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err);

@@ -55,11 +55,11 @@ static void narrow_own(struct lsi_message *m, const struct ls_request *request, 
 static enum ls_status post_values(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
     int world = m->group->world, rank = m->group->rank;
-    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, m->piece, rank, s);
     enum ls_status status = LS_OK;
 
     for (int r = 0; r < world && status == LS_OK; r++) {
-        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(request, m->piece, r, s);
         if (r != rank && gives(request, r))
             status = lsi_post_receive(m, r, room_of(m, VALUES_IN, s, r), travelling(own.length), err);
         if (r != rank && gives(request, rank) && piece.length > 0 && status == LS_OK) {
@@ -98,7 +98,7 @@ static enum ls_status look(struct lsi_message *m, int64_t set, bool receives, bo
 static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_own *leaves,
                       float *sum)
 {
-    int64_t i = leaves->begin - lsi_piece_of(m, request, m->group->rank, s).begin;
+    int64_t i = leaves->begin - lsi_piece_of(request, m->piece, m->group->rank, s).begin;
     bool begun = gives(request, m->group->rank);
 
     if (begun)
@@ -133,7 +133,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
 {
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
     int rank = m->group->rank;
-    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, m->piece, rank, s);
     enum ls_status status = LS_OK;
 
     add_own(m, request, s, &own, (float *)request->op.dst + (scatter ? own.inside : own.begin));
@@ -142,8 +142,8 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     for (int r = 0; r < m->group->world && !scatter && status == LS_OK; r++) {
         if (r == rank)
             continue;
-        status =
-            lsi_post_receive(m, r, room_of(m, SUMS_IN, s, r), travelling(lsi_piece_of(m, request, r, s).length), err);
+        status = lsi_post_receive(m, r, room_of(m, SUMS_IN, s, r),
+                                  travelling(lsi_piece_of(request, m->piece, r, s).length), err);
         if (status == LS_OK)
             status = lsi_post_send(m, r, room_of(m, SUMS_IN, s, rank), travelling(own.length), err);
         m->receive_goal[(2 + (s & 1)) * m->group->world + r] = m->link[r].receives_posted;
@@ -155,7 +155,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
 static void widen_parts(struct lsi_message *m, const struct ls_request *request, int64_t s)
 {
     for (int r = 0; r < m->group->world; r++) {
-        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(request, m->piece, r, s);
         if (r != m->group->rank)
             lsi_bf16_widen((float *)request->op.dst + piece.begin, room_of(m, SUMS_IN, s, r), piece.length);
     }
@@ -165,14 +165,9 @@ static void widen_parts(struct lsi_message *m, const struct ls_request *request,
 static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
 {
     int rooms = 2 * ROOMS * m->group->world;
-    int64_t longest = 0;
+    int64_t longest = lsi_longest_part(request);
     enum ls_status status;
 
-    for (int r = 0; r < m->group->world; r++) {
-        int64_t start, length;
-        lsi_part(request, r, &start, &length);
-        longest = length > longest ? length : longest;
-    }
     m->piece = STAGING_BYTES / (int64_t)sizeof(uint16_t) / rooms;
     if (m->piece > SEGMENT_ELEMENTS)
         m->piece = SEGMENT_ELEMENTS;

@@ -12,15 +12,10 @@
 #define STAGING_BYTES (4 * 1024 * 1024)
 #define SMALLEST_PIECE_BYTES (16 * 1024)
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
 /* Staging: [segment % 2][partial] for what comes, then [segment % 2][owner][own partial] for what is added first. */
 static uint8_t *incoming(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
 {
-    return m->staging + ((s & 1) * request->tree->partial_count + partial) * bytes_of(request, m->piece);
+    return m->staging + ((s & 1) * request->tree->partial_count + partial) * lsi_bytes_of(request, m->piece);
 }
 
 static uint8_t *outgoing(const struct lsi_message *m, const struct ls_request *request, int64_t s, int owner, int own)
@@ -28,7 +23,7 @@ static uint8_t *outgoing(const struct lsi_message *m, const struct ls_request *r
     const struct lsi_tree *tree = request->tree;
     int64_t index = 2 * tree->partial_count + ((s & 1) * tree->world + owner) * tree->own_count + own;
 
-    return m->staging + index * bytes_of(request, m->piece);
+    return m->staging + index * lsi_bytes_of(request, m->piece);
 }
 
 static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int own,
@@ -42,18 +37,18 @@ static enum ls_status post_values(struct lsi_message *m, struct ls_request *requ
 {
     const struct lsi_tree *tree = request->tree;
     int rank = m->group->rank;
-    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, m->piece, rank, s);
     enum ls_status status = LS_OK;
 
     for (int i = 0; i < tree->partial_count && status == LS_OK; i++)
         if (tree->partial_rank[i] != rank)
             status = lsi_post_receive(m, tree->partial_rank[i], incoming(m, request, s, i),
-                                      bytes_of(request, own.length), err);
+                                      lsi_bytes_of(request, own.length), err);
     for (int r = 0; r < tree->world; r++) {
-        struct lsi_piece piece = lsi_piece_of(m, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(request, m->piece, r, s);
         for (int i = 0; i < tree->own_count && r != rank && piece.length > 0 && status == LS_OK; i++)
             status = lsi_post_send(m, r, own_partial(m, request, i, &piece, outgoing(m, request, s, r, i)),
-                                   bytes_of(request, piece.length), err);
+                                   lsi_bytes_of(request, piece.length), err);
         m->receive_goal[(s & 1) * tree->world + r] = m->link[r].receives_posted;
         m->send_goal[(s & 1) * tree->world + r] = m->link[r].sends_posted;
     }
@@ -90,9 +85,9 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     const struct lsi_tree *tree = request->tree;
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
     int rank = m->group->rank;
-    struct lsi_piece own = lsi_piece_of(m, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, m->piece, rank, s);
     const void *top[LSI_MAX_LEAVES];
-    void *out = (uint8_t *)request->op.dst + bytes_of(request, scatter ? own.inside : own.begin);
+    void *out = (uint8_t *)request->op.dst + lsi_bytes_of(request, scatter ? own.inside : own.begin);
     enum ls_status status = LS_OK;
 
     for (int i = 0; i < tree->partial_count && own.length > 0; i++)
@@ -112,13 +107,13 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
     lsi_reduce_run(&reduce, own.length);
     m->done++;
     for (int r = 0; r < tree->world && !scatter && status == LS_OK; r++) {
-        struct lsi_piece theirs = lsi_piece_of(m, request, r, s);
+        struct lsi_piece theirs = lsi_piece_of(request, m->piece, r, s);
         if (r == rank)
             continue;
-        status = lsi_post_receive(m, r, (uint8_t *)request->op.dst + bytes_of(request, theirs.begin),
-                                  bytes_of(request, theirs.length), err);
+        status = lsi_post_receive(m, r, (uint8_t *)request->op.dst + lsi_bytes_of(request, theirs.begin),
+                                  lsi_bytes_of(request, theirs.length), err);
         if (status == LS_OK)
-            status = lsi_post_send(m, r, out, bytes_of(request, own.length), err);
+            status = lsi_post_send(m, r, out, lsi_bytes_of(request, own.length), err);
     }
     return status;
 }
@@ -128,15 +123,9 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     const struct lsi_tree *tree = request->tree;
     int64_t piece_bytes = STAGING_BYTES / (tree->partial_count + 1);
     int64_t segment_bytes = m->ops->segment_bytes > 0 ? m->ops->segment_bytes : SEGMENT_BYTES;
-    int64_t longest = 0;
+    int64_t longest = lsi_longest_part(request);
     enum ls_status status;
 
-    for (int r = 0; r < tree->world; r++) {
-        int64_t start;
-        int64_t length;
-        lsi_part(request, r, &start, &length);
-        longest = length > longest ? length : longest;
-    }
     if (piece_bytes > segment_bytes)
         piece_bytes = segment_bytes;
     if (piece_bytes < SMALLEST_PIECE_BYTES)
@@ -147,9 +136,10 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     m->segments = m->piece > 0 ? (longest + m->piece - 1) / m->piece : 0;
     m->posted = 0;
     m->done = 0;
-    status = lsi_message_staging(
-        m, (size_t)(2 * (tree->partial_count + tree->world * tree->own_count)) * (size_t)bytes_of(request, m->piece),
-        err);
+    status = lsi_message_staging(m,
+                                 (size_t)(2 * (tree->partial_count + tree->world * tree->own_count)) *
+                                     (size_t)lsi_bytes_of(request, m->piece),
+                                 err);
     while (status == LS_OK && m->posted < m->segments && m->posted < 2)
         status = post_values(m, request, m->posted, err);
     return status;

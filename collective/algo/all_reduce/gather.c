@@ -11,35 +11,23 @@
 #define STAGING_BYTES (4 * 1024 * 1024)
 #define SMALLEST_PIECE_BYTES (4 * 1024)
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
-static int64_t length_of(const struct lsi_message *m, const struct ls_request *request, int64_t s)
-{
-    int64_t left = request->op.count - s * m->piece;
-
-    return left < m->piece ? left : m->piece;
-}
-
 /* Staging: [segment % 2][partial]; an own partial that is added first stands at its place. */
 static uint8_t *place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
 {
-    return m->staging + ((s & 1) * request->tree->partial_count + partial) * bytes_of(request, m->piece);
+    return m->staging + ((s & 1) * request->tree->partial_count + partial) * lsi_bytes_of(request, m->piece);
 }
 
 /* Own partial of segment s: the leaf itself, or its leaves added into their place. */
 static const void *own_partial(struct lsi_message *m, const struct ls_request *request, int64_t s, int partial)
 {
-    return lsi_own_partial(m, request, request->tree->partial_index[partial], s * m->piece, length_of(m, request, s),
-                           place(m, request, s, partial));
+    return lsi_own_partial(m, request, request->tree->partial_index[partial], s * m->piece,
+                           lsi_cut(request->op.count, m->piece, s).length, place(m, request, s, partial));
 }
 
 static enum ls_status post_segment(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
     const struct lsi_tree *tree = request->tree;
-    int64_t bytes = bytes_of(request, length_of(m, request, s));
+    int64_t bytes = lsi_bytes_of(request, lsi_cut(request->op.count, m->piece, s).length);
     enum ls_status status = LS_OK;
 
     for (int i = 0; i < tree->partial_count && status == LS_OK; i++) {
@@ -80,14 +68,14 @@ static void add_segment(struct lsi_message *m, struct ls_request *request, int64
 {
     const struct lsi_tree *tree = request->tree;
     const void *top[LSI_MAX_LEAVES];
-    void *out = (uint8_t *)request->op.dst + bytes_of(request, s * m->piece);
+    void *out = (uint8_t *)request->op.dst + lsi_bytes_of(request, s * m->piece);
 
     for (int i = 0; i < tree->partial_count; i++) {
         const struct lsi_steps *own = &tree->own[tree->partial_index[i]];
         top[i] = place(m, request, s, i);
         /* An own partial of one leaf was sent from where it lies. */
         if (tree->partial_rank[i] == m->group->rank && own->count == 0)
-            top[i] = (const uint8_t *)request->leaves[own->only] + bytes_of(request, s * m->piece);
+            top[i] = (const uint8_t *)request->leaves[own->only] + lsi_bytes_of(request, s * m->piece);
     }
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
@@ -99,7 +87,7 @@ static void add_segment(struct lsi_message *m, struct ls_request *request, int64
         .divisor = request->divisor,
         .dtype = request->op.dtype,
     };
-    lsi_reduce_run(&reduce, length_of(m, request, s));
+    lsi_reduce_run(&reduce, lsi_cut(request->op.count, m->piece, s).length);
     m->done++;
 }
 
@@ -116,8 +104,8 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     m->segments = (request->op.count + m->piece - 1) / m->piece;
     m->posted = 0;
     m->done = 0;
-    status =
-        lsi_message_staging(m, (size_t)(2 * request->tree->partial_count) * (size_t)bytes_of(request, m->piece), err);
+    status = lsi_message_staging(
+        m, (size_t)(2 * request->tree->partial_count) * (size_t)lsi_bytes_of(request, m->piece), err);
     while (status == LS_OK && m->posted < m->segments && m->posted < 2)
         status = post_segment(m, request, m->posted, err);
     return status;

@@ -17,11 +17,6 @@ struct region {
     int64_t length;
 };
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
 static int place_of(const struct ls_request *request, int rank)
 {
     int place = 0;
@@ -46,9 +41,9 @@ static struct region region_of(const struct ls_request *request, int place, int 
 
 static struct region piece_of(const struct lsi_message *m, struct region region, int64_t i)
 {
-    int64_t left = region.length - i * m->piece;
+    struct lsi_piece piece = lsi_cut(region.length, m->piece, i);
 
-    return (struct region){region.begin + i * m->piece, left < m->piece ? left : m->piece};
+    return (struct region){region.begin + piece.begin, piece.length};
 }
 
 static int64_t pieces_of(const struct lsi_message *m, struct region region)
@@ -63,7 +58,7 @@ static int partner_of(const struct lsi_message *m, const struct ls_request *requ
 
 static uint8_t *dst_at(const struct ls_request *request, int64_t element)
 {
-    return (uint8_t *)request->op.dst + bytes_of(request, element);
+    return (uint8_t *)request->op.dst + lsi_bytes_of(request, element);
 }
 
 /* Values held: at first the own partial, which may be the caller's leaf. */
@@ -72,7 +67,7 @@ static const uint8_t *held_at(const struct lsi_message *m, const struct ls_reque
     const struct lsi_steps *own = &request->tree->own[0];
 
     if (m->level == 0 && own->count == 0)
-        return (const uint8_t *)request->leaves[own->only] + bytes_of(request, element);
+        return (const uint8_t *)request->leaves[own->only] + lsi_bytes_of(request, element);
     return dst_at(request, element);
 }
 
@@ -85,7 +80,7 @@ static enum ls_status send_region(struct lsi_message *m, struct ls_request *requ
     for (int64_t i = 0; i < pieces_of(m, region) && status == LS_OK; i++) {
         struct region piece = piece_of(m, region, i);
         status = lsi_post_send(m, partner, held ? held_at(m, request, piece.begin) : dst_at(request, piece.begin),
-                               bytes_of(request, piece.length), err);
+                               lsi_bytes_of(request, piece.length), err);
     }
     return status;
 }
@@ -137,13 +132,14 @@ static enum ls_status advance_half(struct lsi_message *m, struct ls_request *req
 
     while (m->done < pieces && status == LS_OK) {
         for (; m->posted < pieces && m->posted < m->done + AHEAD && status == LS_OK; m->posted++)
-            status = lsi_post_receive(m, partner, m->staging + bytes_of(request, m->posted % AHEAD * m->piece),
-                                      bytes_of(request, piece_of(m, own, m->posted).length), err);
+            status = lsi_post_receive(m, partner, m->staging + lsi_bytes_of(request, m->posted % AHEAD * m->piece),
+                                      lsi_bytes_of(request, piece_of(m, own, m->posted).length), err);
         if (status != LS_OK)
             return status;
         if ((int64_t)(link->receives_posted - link->receives_done) >= m->posted - m->done)
             return wait_for(m, partner, "has not sent its half");
-        add_piece(m, request, piece_of(m, own, m->done), m->staging + bytes_of(request, m->done % AHEAD * m->piece));
+        add_piece(m, request, piece_of(m, own, m->done),
+                  m->staging + lsi_bytes_of(request, m->done % AHEAD * m->piece));
         m->done++;
     }
     return status;
@@ -158,7 +154,7 @@ static enum ls_status begin_double(struct lsi_message *m, struct ls_request *req
 
     for (int64_t i = 0; i < pieces_of(m, theirs) && status == LS_OK; i++) {
         struct region piece = piece_of(m, theirs, i);
-        status = lsi_post_receive(m, partner, dst_at(request, piece.begin), bytes_of(request, piece.length), err);
+        status = lsi_post_receive(m, partner, dst_at(request, piece.begin), lsi_bytes_of(request, piece.length), err);
     }
     if (status == LS_OK)
         status = send_region(m, request, region_of(request, place, m->level + 1), false, err);
@@ -175,7 +171,7 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
         m->piece = half;
     m->level = 0;
     m->gathers = false;
-    status = lsi_message_staging(m, (size_t)(AHEAD * bytes_of(request, m->piece)), err);
+    status = lsi_message_staging(m, (size_t)(AHEAD * lsi_bytes_of(request, m->piece)), err);
     if (status != LS_OK)
         return status;
     (void)lsi_own_partial(m, request, 0, 0, request->op.count, request->op.dst);

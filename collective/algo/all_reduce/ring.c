@@ -17,11 +17,6 @@ struct item {
     int64_t length;
 };
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
 static int64_t part_begin(const struct ls_request *request, int part)
 {
     int world = request->group->world;
@@ -44,7 +39,7 @@ static struct item item_of(const struct lsi_message *m, const struct ls_request 
 
 static uint8_t *dst_at(const struct ls_request *request, int64_t element)
 {
-    return (uint8_t *)request->op.dst + bytes_of(request, element);
+    return (uint8_t *)request->op.dst + lsi_bytes_of(request, element);
 }
 
 static int next_of(const struct lsi_message *m)
@@ -66,10 +61,10 @@ static enum ls_status send_own(struct lsi_message *m, struct ls_request *request
     const void *values = dst_at(request, item.begin);
 
     if (tree->first_leaf[m->group->rank + 1] - tree->first_leaf[m->group->rank] == 1)
-        values = (const uint8_t *)request->leaves[0] + bytes_of(request, item.begin);
+        values = (const uint8_t *)request->leaves[0] + lsi_bytes_of(request, item.begin);
     else
         lsi_own_sum(m, request, &own, dst_at(request, item.begin));
-    return lsi_post_send(m, next_of(m), values, bytes_of(request, item.length), err);
+    return lsi_post_send(m, next_of(m), values, lsi_bytes_of(request, item.length), err);
 }
 
 static enum ls_status begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
@@ -77,13 +72,13 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     int64_t longest = request->op.count / m->group->world + 32;
     enum ls_status status;
 
-    m->segments = (bytes_of(request, longest) + SEGMENT_BYTES - 1) / SEGMENT_BYTES;
+    m->segments = (lsi_bytes_of(request, longest) + SEGMENT_BYTES - 1) / SEGMENT_BYTES;
     m->piece = longest / m->segments + 1;
     m->posted = m->done = 0;
     /* Counts of what was posted before: the first message here is number base + 1. */
     m->send_goal[0] = m->link[next_of(m)].sends_posted;
     m->receive_goal[0] = m->link[previous_of(m)].receives_posted;
-    status = lsi_message_staging(m, (size_t)(AHEAD * bytes_of(request, m->piece)), err);
+    status = lsi_message_staging(m, (size_t)(AHEAD * lsi_bytes_of(request, m->piece)), err);
     for (int64_t i = 0; i < m->segments && status == LS_OK; i++)
         status = send_own(m, request, i, err);
     return status;
@@ -99,14 +94,14 @@ static enum ls_status post_receives(struct lsi_message *m, struct ls_request *re
 
     for (; m->posted < items && m->posted < m->done + AHEAD && status == LS_OK; m->posted++) {
         struct item item = item_of(m, request, m->posted, false);
-        uint8_t *place = m->staging + bytes_of(request, m->posted % AHEAD * m->piece);
+        uint8_t *place = m->staging + lsi_bytes_of(request, m->posted % AHEAD * m->piece);
         if (item.step >= adding) {
             int64_t sent = m->posted - adding * m->segments;
             if (m->link[next_of(m)].sends_done <= m->send_goal[0] + (uint64_t)sent)
                 return LS_OK;
             place = dst_at(request, item.begin);
         }
-        status = lsi_post_receive(m, previous_of(m), place, bytes_of(request, item.length), err);
+        status = lsi_post_receive(m, previous_of(m), place, lsi_bytes_of(request, item.length), err);
     }
     return status;
 }
@@ -116,7 +111,7 @@ static enum ls_status take(struct lsi_message *m, struct ls_request *request, st
 {
     int world = m->group->world;
     struct item item = item_of(m, request, m->done, false);
-    struct lsi_own own = {m->staging + bytes_of(request, m->done % AHEAD * m->piece), item.begin, item.length,
+    struct lsi_own own = {m->staging + lsi_bytes_of(request, m->done % AHEAD * m->piece), item.begin, item.length,
                           item.step == world - 2 ? request->divisor : 1};
 
     if (item.step < world - 1)
@@ -124,7 +119,7 @@ static enum ls_status take(struct lsi_message *m, struct ls_request *request, st
     m->done++;
     if (item.step == 2 * world - 3)
         return LS_OK;
-    return lsi_post_send(m, next_of(m), dst_at(request, item.begin), bytes_of(request, item.length), err);
+    return lsi_post_send(m, next_of(m), dst_at(request, item.begin), lsi_bytes_of(request, item.length), err);
 }
 
 static enum ls_status advance(struct lsi_message *m, struct ls_request *request, struct ls_error *err)

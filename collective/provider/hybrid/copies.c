@@ -9,11 +9,6 @@
 
 #include <string.h>
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
 /* Segment s of a run of elements. */
 static struct hybrid_span segment_of(const struct hybrid *h, int64_t length, int64_t s)
 {
@@ -36,7 +31,7 @@ static void copy(struct lsi_message *m, void *to, const void *from, int64_t byte
 /* Where rank r's piece of segment s stands on this host. */
 static uint8_t *piece_at(const struct hybrid *h, const struct ls_request *request, int r, int64_t s)
 {
-    return lsi_hybrid_window(h, hybrid_proxy(h, h->host, r), s) + h->place_of[r] * bytes_of(request, h->run.piece);
+    return lsi_hybrid_window(h, hybrid_proxy(h, h->host, r), s) + h->place_of[r] * lsi_bytes_of(request, h->run.piece);
 }
 
 /* The own piece into the own window and to one proxy on each other host; places for those that this member stands
@@ -47,18 +42,18 @@ static enum ls_status gather_post(struct lsi_message *m, struct ls_request *requ
     const int64_t *counts = request->op.counts;
     int rank = m->group->rank;
     struct hybrid_span own = segment_of(h, counts[rank], s);
-    const uint8_t *src = (const uint8_t *)request->op.src + bytes_of(request, own.begin);
+    const uint8_t *src = (const uint8_t *)request->op.src + lsi_bytes_of(request, own.begin);
     enum ls_status status = LS_OK;
 
-    copy(m, piece_at(h, request, rank, s), src, bytes_of(request, own.length));
+    copy(m, piece_at(h, request, rank, s), src, lsi_bytes_of(request, own.length));
     for (int host = 0; host < h->hosts && status == LS_OK; host++)
         if (host != h->host)
             status = lsi_post_send(m, hybrid_rank(h, host, hybrid_proxy(h, host, rank)), src,
-                                   bytes_of(request, own.length), err);
+                                   lsi_bytes_of(request, own.length), err);
     for (int r = 0; r < m->group->world && status == LS_OK; r++)
         if (h->host_of[r] != h->host && hybrid_proxy(h, h->host, r) == h->index)
             status = lsi_post_receive(m, r, piece_at(h, request, r, s),
-                                      bytes_of(request, segment_of(h, counts[r], s).length), err);
+                                      lsi_bytes_of(request, segment_of(h, counts[r], s).length), err);
     return status;
 }
 
@@ -77,8 +72,9 @@ static void gather_take(struct lsi_message *m, struct ls_request *request, int64
 
     for (int r = 0; r < m->group->world; r++) {
         struct hybrid_span span = segment_of(h, request->op.counts[r], s);
-        copy(m, dst + bytes_of(request, span.begin), piece_at(h, request, r, s), bytes_of(request, span.length));
-        dst += bytes_of(request, request->op.counts[r]);
+        copy(m, dst + lsi_bytes_of(request, span.begin), piece_at(h, request, r, s),
+             lsi_bytes_of(request, span.length));
+        dst += lsi_bytes_of(request, request->op.counts[r]);
     }
 }
 
@@ -147,9 +143,9 @@ static enum ls_status broadcast_post(struct lsi_message *m, struct ls_request *r
         return LS_EAGAIN;
     if (relative > 0)
         return lsi_post_receive(m, proxy_of(h, request, relative & (relative - 1)), lsi_hybrid_window(h, h->index, s),
-                                bytes_of(request, span.length), err);
-    copy(m, lsi_hybrid_window(h, h->index, s), (const uint8_t *)request->op.dst + bytes_of(request, span.begin),
-         bytes_of(request, span.length));
+                                lsi_bytes_of(request, span.length), err);
+    copy(m, lsi_hybrid_window(h, h->index, s), (const uint8_t *)request->op.dst + lsi_bytes_of(request, span.begin),
+         lsi_bytes_of(request, span.length));
     return LS_OK;
 }
 
@@ -157,7 +153,7 @@ static enum ls_status broadcast_ready(struct lsi_message *m, struct ls_request *
                                       struct ls_error *err)
 {
     struct hybrid *h = hybrid_of(m);
-    int64_t bytes = bytes_of(request, segment_of(h, request->op.count, s).length);
+    int64_t bytes = lsi_bytes_of(request, segment_of(h, request->op.count, s).length);
     int own = relative_host(h, request);
     enum ls_status status = LS_OK;
 
@@ -179,8 +175,8 @@ static void broadcast_take(struct lsi_message *m, struct ls_request *request, in
     struct hybrid_span span = segment_of(h, request->op.count, s);
 
     if (m->group->rank != request->op.root)
-        copy(m, (uint8_t *)request->op.dst + bytes_of(request, span.begin),
-             lsi_hybrid_window(h, hybrid_proxy(h, h->host, request->op.root), s), bytes_of(request, span.length));
+        copy(m, (uint8_t *)request->op.dst + lsi_bytes_of(request, span.begin),
+             lsi_hybrid_window(h, hybrid_proxy(h, h->host, request->op.root), s), lsi_bytes_of(request, span.length));
 }
 
 static enum ls_status broadcast_begin(struct lsi_message *m, struct ls_request *request, struct ls_error *err)
@@ -212,9 +208,9 @@ static enum ls_status exchange_post(struct lsi_message *m, struct ls_request *re
         struct lsi_pair pair = lsi_pair_of(request, m->group->rank, hybrid_rank(h, h->host, j));
         struct hybrid_span span = segment_of(h, pair.length, s);
         if (j != h->index)
-            copy(m, lsi_hybrid_window(h, h->index, s) + j * bytes_of(request, h->run.piece),
-                 (const uint8_t *)request->op.src + bytes_of(request, pair.src + span.begin),
-                 bytes_of(request, span.length));
+            copy(m, lsi_hybrid_window(h, h->index, s) + j * lsi_bytes_of(request, h->run.piece),
+                 (const uint8_t *)request->op.src + lsi_bytes_of(request, pair.src + span.begin),
+                 lsi_bytes_of(request, span.length));
     }
     return LS_OK;
 }
@@ -236,9 +232,9 @@ static void exchange_take(struct lsi_message *m, struct ls_request *request, int
         struct lsi_pair pair = lsi_pair_of(request, hybrid_rank(h, h->host, j), m->group->rank);
         struct hybrid_span span = segment_of(h, pair.length, s);
         if (j != h->index)
-            copy(m, (uint8_t *)request->op.dst + bytes_of(request, pair.dst + span.begin),
-                 lsi_hybrid_window(h, j, s) + h->index * bytes_of(request, h->run.piece),
-                 bytes_of(request, span.length));
+            copy(m, (uint8_t *)request->op.dst + lsi_bytes_of(request, pair.dst + span.begin),
+                 lsi_hybrid_window(h, j, s) + h->index * lsi_bytes_of(request, h->run.piece),
+                 lsi_bytes_of(request, span.length));
     }
 }
 
@@ -255,13 +251,15 @@ static enum ls_status exchange_begin(struct lsi_message *m, struct ls_request *r
     for (int r = 0; r < m->group->world && status == LS_OK; r++) {
         struct lsi_pair gives = lsi_pair_of(request, rank, r), takes = lsi_pair_of(request, r, rank);
         if (r == rank)
-            copy(m, dst + bytes_of(request, gives.dst), src + bytes_of(request, gives.src),
-                 bytes_of(request, gives.length));
+            copy(m, dst + lsi_bytes_of(request, gives.dst), src + lsi_bytes_of(request, gives.src),
+                 lsi_bytes_of(request, gives.length));
         if (h->host_of[r] == h->host)
             continue;
-        status = lsi_post_receive(m, r, dst + bytes_of(request, takes.dst), bytes_of(request, takes.length), err);
+        status =
+            lsi_post_receive(m, r, dst + lsi_bytes_of(request, takes.dst), lsi_bytes_of(request, takes.length), err);
         if (status == LS_OK)
-            status = lsi_post_send(m, r, src + bytes_of(request, gives.src), bytes_of(request, gives.length), err);
+            status =
+                lsi_post_send(m, r, src + lsi_bytes_of(request, gives.src), lsi_bytes_of(request, gives.length), err);
     }
     for (int i = 0; i < hybrid_size(h, h->host); i++)
         for (int j = 0; j < hybrid_size(h, h->host); j++) {

@@ -22,11 +22,6 @@
 
 enum { REDUCE_INSIDE, REDUCE_INSIDE_WAIT, REDUCE_ADD, REDUCE_MEET, REDUCE_MEET_WAIT };
 
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
 static bool scatters(const struct ls_request *request)
 {
     return request->op.kind == LS_REDUCE_SCATTER;
@@ -41,15 +36,14 @@ static bool narrows(const struct ls_request *request)
 /* Bytes of elements between hosts. */
 static int64_t travelling(const struct hybrid *h, const struct ls_request *request, int64_t elements)
 {
-    return h->run.wire != NULL ? elements * (int64_t)sizeof(uint16_t) : bytes_of(request, elements);
+    return h->run.wire != NULL ? elements * (int64_t)sizeof(uint16_t) : lsi_bytes_of(request, elements);
 }
 
 static struct hybrid_span segment_of(const struct hybrid *h, const struct ls_request *request, int64_t s)
 {
-    int64_t whole = h->run.piece * h->lanes;
-    int64_t left = request->op.count - s * whole;
+    struct lsi_piece piece = lsi_cut(request->op.count, h->run.piece * h->lanes, s);
 
-    return (struct hybrid_span){s * whole, left < whole ? left : whole};
+    return (struct hybrid_span){piece.begin, piece.length};
 }
 
 /* The part of segment s that a lane carries. */
@@ -93,7 +87,7 @@ static uint8_t *own_place(const struct lsi_message *m, const struct ls_request *
 {
     const struct hybrid_running *run = &hybrid_of(m)->run;
 
-    return m->staging + ((s & 1) * run->plan->hosts->own_count + own) * bytes_of(request, run->piece);
+    return m->staging + ((s & 1) * run->plan->hosts->own_count + own) * lsi_bytes_of(request, run->piece);
 }
 
 static uint8_t *place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial, int64_t at)
@@ -102,7 +96,7 @@ static uint8_t *place(const struct lsi_message *m, const struct ls_request *requ
     const struct lsi_tree *tree = run->plan->hosts;
     int64_t index = 2 * tree->own_count + (s & 1) * tree->partial_count + partial;
 
-    return m->staging + index * bytes_of(request, run->piece) + bytes_of(request, at);
+    return m->staging + index * lsi_bytes_of(request, run->piece) + lsi_bytes_of(request, at);
 }
 
 /* Rooms of bf16, [segment % 2]: one for each own partial, one for each partial of the pieces that are ours, one for
@@ -137,7 +131,7 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     void *out = own_place(m, request, s, partial);
 
     for (int i = 0; i < own; i++)
-        h->leaves[i] = (const uint8_t *)request->leaves[plan->own[first + i]] + bytes_of(request, segment.begin);
+        h->leaves[i] = (const uint8_t *)request->leaves[plan->own[first + i]] + lsi_bytes_of(request, segment.begin);
     h->run.values[s & 1][partial] = out;
     if (hybrid_size(h, h->host) > 1) {
         struct ls_collective op = {.kind = LS_REDUCE_SCATTER,
@@ -158,7 +152,7 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     }
     /* Steps count the leaves of all partials of the host: all of them are ours. */
     for (int i = 0; i < plan->first_own[plan->hosts->own_count]; i++)
-        h->leaves[i] = (const uint8_t *)request->leaves[i] + bytes_of(request, segment.begin);
+        h->leaves[i] = (const uint8_t *)request->leaves[i] + lsi_bytes_of(request, segment.begin);
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
         .element_bytes = request->element_bytes,
@@ -176,7 +170,7 @@ static enum ls_status give_piece(struct lsi_message *m, struct ls_request *reque
                                  struct hybrid_span inside, struct ls_error *err)
 {
     struct hybrid *h = hybrid_of(m);
-    const void *values = h->run.values[s & 1][own] + bytes_of(request, inside.begin);
+    const void *values = h->run.values[s & 1][own] + lsi_bytes_of(request, inside.begin);
 
     if (h->run.wire != NULL) {
         uint16_t *narrow = wire(h, WIRE_OUT, s, own) + inside.begin;
@@ -230,7 +224,7 @@ static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t
 {
     struct hybrid *h = hybrid_of(m);
     const struct lsi_tree *tree = h->run.plan->hosts;
-    int64_t begin = piece.begin - slice_of(h, request, s, h->index).begin, skip = bytes_of(request, begin);
+    int64_t begin = piece.begin - slice_of(h, request, s, h->index).begin, skip = lsi_bytes_of(request, begin);
     const void *top[LSI_MAX_LEAVES];
     void *out = lsi_hybrid_window(h, h->index, s) + skip;
 
@@ -267,7 +261,7 @@ static enum ls_status add_between(struct lsi_message *m, struct ls_request *requ
         int owner = piece_of(h, request, slice, i, &piece);
         int64_t skip = piece.begin - slice.begin, bytes = travelling(h, request, piece.length);
         void *sums = h->run.wire != NULL ? (void *)(wire(h, WIRE_SUMS, s, 0) + skip)
-                                         : lsi_hybrid_window(h, h->index, s) + bytes_of(request, skip);
+                                         : lsi_hybrid_window(h, h->index, s) + lsi_bytes_of(request, skip);
         if (owner != h->host && !scatters(request))
             status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), sums, bytes, err);
         if (owner != h->host || bytes == 0)
@@ -291,7 +285,7 @@ static void widen_sums(struct lsi_message *m, struct ls_request *request, int64_
         int owner = piece_of(h, request, slice, i, &piece);
         int64_t skip = piece.begin - slice.begin;
         if (owner != h->host)
-            lsi_bf16_widen((void *)(lsi_hybrid_window(h, h->index, s) + bytes_of(request, skip)),
+            lsi_bf16_widen((void *)(lsi_hybrid_window(h, h->index, s) + lsi_bytes_of(request, skip)),
                            wire(h, WIRE_SUMS, s, 0) + skip, piece.length);
     }
 }
@@ -310,14 +304,14 @@ static void take(struct lsi_message *m, struct ls_request *request, int64_t s)
         struct hybrid_span part = overlap(slice, begin, end);
         if (part.length == 0)
             continue;
-        const uint8_t *from = lsi_hybrid_window(h, lane, s) + bytes_of(request, part.begin - slice.begin);
-        uint8_t *to = dst + bytes_of(request, part.begin - begin);
+        const uint8_t *from = lsi_hybrid_window(h, lane, s) + lsi_bytes_of(request, part.begin - slice.begin);
+        uint8_t *to = dst + lsi_bytes_of(request, part.begin - begin);
         /* Nobody reads the beginning of a large result soon. */
-        if (bytes_of(request, end - begin) >= STREAM_BYTES)
-            lsi_copy_stream(to, from, (size_t)bytes_of(request, part.length));
+        if (lsi_bytes_of(request, end - begin) >= STREAM_BYTES)
+            lsi_copy_stream(to, from, (size_t)lsi_bytes_of(request, part.length));
         else
-            memcpy(to, from, (size_t)bytes_of(request, part.length));
-        atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)bytes_of(request, part.length),
+            memcpy(to, from, (size_t)lsi_bytes_of(request, part.length));
+        atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)lsi_bytes_of(request, part.length),
                                   memory_order_relaxed);
     }
 }

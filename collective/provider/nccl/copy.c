@@ -23,14 +23,7 @@ static int64_t behind_two(const struct nccl *nccl, int64_t q)
 /* Elements of a run of `length` that go in round q. */
 static int64_t cut(const struct nccl *nccl, int64_t length, int64_t q)
 {
-    int64_t left = length - q * nccl->piece;
-
-    return left < 0 ? 0 : left < nccl->piece ? left : nccl->piece;
-}
-
-static size_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return (size_t)elements * request->element_bytes;
+    return lsi_cut(length, nccl->piece, q).length;
 }
 
 static void copy(void *dst, const void *src, size_t bytes)
@@ -48,9 +41,10 @@ static void stage_all_gather(struct nccl *nccl, struct lsi_message *m, struct ls
 
     (void)m;
     for (int r = 0; r < nccl->group->world; r++)
-        bytes[r] = (int64_t)bytes_of(request, cut(nccl, counts[r], q));
+        bytes[r] = lsi_bytes_of(request, cut(nccl, counts[r], q));
     lsi_nccl_stage_gather(nccl, slot, bytes);
-    copy(slot->host_out, (const uint8_t *)request->op.src + bytes_of(request, q * nccl->piece), (size_t)bytes[rank]);
+    copy(slot->host_out, (const uint8_t *)request->op.src + lsi_bytes_of(request, q * nccl->piece),
+         (size_t)bytes[rank]);
 }
 
 static void consume_all_gather(struct nccl *nccl, struct lsi_message *m, struct ls_request *request, int64_t q)
@@ -60,13 +54,13 @@ static void consume_all_gather(struct nccl *nccl, struct lsi_message *m, struct 
 
     (void)m;
     for (int r = 0; r < nccl->group->world; r++) {
-        uint8_t *at = dst + bytes_of(request, q * nccl->piece);
-        size_t bytes = bytes_of(request, cut(nccl, counts[r], q));
+        uint8_t *at = dst + lsi_bytes_of(request, q * nccl->piece);
+        size_t bytes = (size_t)lsi_bytes_of(request, cut(nccl, counts[r], q));
         if (r != nccl->group->rank)
             copy(at, lsi_nccl_gathered(&nccl->slots[q & 1], r), bytes);
         else
-            copy(at, (const uint8_t *)request->op.src + bytes_of(request, q * nccl->piece), bytes);
-        dst += bytes_of(request, counts[r]);
+            copy(at, (const uint8_t *)request->op.src + lsi_bytes_of(request, q * nccl->piece), bytes);
+        dst += lsi_bytes_of(request, counts[r]);
     }
 }
 
@@ -79,10 +73,11 @@ static void stage_all_to_all(struct nccl *nccl, struct lsi_message *m, struct ls
     lsi_nccl_slot_clear(nccl, slot, ROUND_EXCHANGE);
     for (int r = 0; r < nccl->group->world; r++) {
         struct lsi_pair to = lsi_pair_of(request, rank, r), from = lsi_pair_of(request, r, rank);
-        size_t out = bytes_of(request, cut(nccl, to.length, q)), in = bytes_of(request, cut(nccl, from.length, q));
-        const uint8_t *src = (const uint8_t *)request->op.src + bytes_of(request, to.src + q * nccl->piece);
+        size_t out = (size_t)lsi_bytes_of(request, cut(nccl, to.length, q)),
+               in = (size_t)lsi_bytes_of(request, cut(nccl, from.length, q));
+        const uint8_t *src = (const uint8_t *)request->op.src + lsi_bytes_of(request, to.src + q * nccl->piece);
         if (r == rank) {
-            copy((uint8_t *)request->op.dst + bytes_of(request, from.dst + q * nccl->piece), src, out);
+            copy((uint8_t *)request->op.dst + lsi_bytes_of(request, from.dst + q * nccl->piece), src, out);
             continue;
         }
         copy(lsi_nccl_slot_send(slot, r, out), src, out);
@@ -98,15 +93,15 @@ static void consume_all_to_all(struct nccl *nccl, struct lsi_message *m, struct 
     for (int r = 0; r < nccl->group->world; r++) {
         struct lsi_pair from = lsi_pair_of(request, r, rank);
         if (r != rank)
-            copy((uint8_t *)request->op.dst + bytes_of(request, from.dst + q * nccl->piece),
-                 lsi_nccl_gathered(&nccl->slots[q & 1], r), bytes_of(request, cut(nccl, from.length, q)));
+            copy((uint8_t *)request->op.dst + lsi_bytes_of(request, from.dst + q * nccl->piece),
+                 lsi_nccl_gathered(&nccl->slots[q & 1], r), (size_t)lsi_bytes_of(request, cut(nccl, from.length, q)));
     }
 }
 
 static void stage_broadcast(struct nccl *nccl, struct lsi_message *m, struct ls_request *request, int64_t q)
 {
     struct nccl_slot *slot = &nccl->slots[q & 1];
-    size_t bytes = bytes_of(request, cut(nccl, request->op.count, q));
+    size_t bytes = (size_t)lsi_bytes_of(request, cut(nccl, request->op.count, q));
     bool is_root = request->op.root == nccl->group->rank;
 
     (void)m;
@@ -116,7 +111,7 @@ static void stage_broadcast(struct nccl *nccl, struct lsi_message *m, struct ls_
     slot->out_bytes = is_root ? bytes : 0;
     slot->in_bytes = is_root ? 0 : bytes;
     if (is_root)
-        copy(slot->host_out, (const uint8_t *)request->op.dst + bytes_of(request, q * nccl->piece), bytes);
+        copy(slot->host_out, (const uint8_t *)request->op.dst + lsi_bytes_of(request, q * nccl->piece), bytes);
 }
 
 static void consume_broadcast(struct nccl *nccl, struct lsi_message *m, struct ls_request *request, int64_t q)
@@ -124,7 +119,7 @@ static void consume_broadcast(struct nccl *nccl, struct lsi_message *m, struct l
     const struct nccl_slot *slot = &nccl->slots[q & 1];
 
     (void)m;
-    copy((uint8_t *)request->op.dst + bytes_of(request, q * nccl->piece), slot->host_in, slot->in_bytes);
+    copy((uint8_t *)request->op.dst + lsi_bytes_of(request, q * nccl->piece), slot->host_in, slot->in_bytes);
 }
 
 static const struct nccl_program all_gather = {two_slots, behind_two, stage_all_gather, consume_all_gather};

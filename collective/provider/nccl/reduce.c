@@ -10,38 +10,15 @@
 
 #include <string.h>
 
-struct piece {
-    int64_t begin;  /* in the whole result */
-    int64_t inside; /* in the part */
-    int64_t length;
-};
-
-static int64_t bytes_of(const struct ls_request *request, int64_t elements)
-{
-    return elements * (int64_t)request->element_bytes;
-}
-
-static struct piece piece_of(const struct nccl *nccl, const struct ls_request *request, int owner, int64_t s)
-{
-    struct piece piece;
-    int64_t length;
-
-    lsi_part(request, owner, &piece.begin, &length);
-    piece.inside = s * nccl->piece < length ? s * nccl->piece : length;
-    piece.begin += piece.inside;
-    piece.length = length - piece.inside < nccl->piece ? length - piece.inside : nccl->piece;
-    return piece;
-}
-
 /* Own partial of a piece into room. */
-static void write_partial(struct lsi_message *m, const struct ls_request *request, int own, const struct piece *piece,
-                          uint8_t *room)
+static void write_partial(struct lsi_message *m, const struct ls_request *request, int own,
+                          const struct lsi_piece *piece, uint8_t *room)
 {
     int leaves = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank];
     void *out = room;
 
     for (int i = 0; i < leaves; i++)
-        m->inputs[i] = (const uint8_t *)request->leaves[i] + bytes_of(request, piece->begin);
+        m->inputs[i] = (const uint8_t *)request->leaves[i] + lsi_bytes_of(request, piece->begin);
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
         .element_bytes = request->element_bytes,
@@ -59,19 +36,19 @@ static void stage_values(struct nccl *nccl, struct lsi_message *m, struct ls_req
     const struct lsi_tree *tree = request->tree;
     struct nccl_slot *slot = &nccl->slots[s & 1];
     int rank = nccl->group->rank;
-    struct piece own = piece_of(nccl, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, nccl->piece, rank, s);
 
     lsi_nccl_slot_clear(nccl, slot, ROUND_EXCHANGE);
     for (int r = 0; r < tree->world; r++) {
-        struct piece piece = piece_of(nccl, request, r, s);
-        size_t bytes = (size_t)bytes_of(request, piece.length);
+        struct lsi_piece piece = lsi_piece_of(request, nccl->piece, r, s);
+        size_t bytes = (size_t)lsi_bytes_of(request, piece.length);
         uint8_t *out;
         if (r == rank)
             continue;
         out = lsi_nccl_slot_send(slot, r, bytes * (size_t)tree->own_count);
         for (int i = 0; i < tree->own_count && piece.length > 0; i++)
             write_partial(m, request, i, &piece, out + (size_t)i * bytes);
-        (void)lsi_nccl_slot_receive(slot, r, (size_t)(bytes_of(request, own.length) * tree->partials_of[r]));
+        (void)lsi_nccl_slot_receive(slot, r, (size_t)(lsi_bytes_of(request, own.length) * tree->partials_of[r]));
     }
 }
 
@@ -82,9 +59,9 @@ static void add_part(struct nccl *nccl, struct lsi_message *m, struct ls_request
     const struct nccl_slot *slot = &nccl->slots[s & 1];
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
     int rank = nccl->group->rank;
-    struct piece own = piece_of(nccl, request, rank, s);
+    struct lsi_piece own = lsi_piece_of(request, nccl->piece, rank, s);
     const void *top[LSI_MAX_LEAVES];
-    void *outs[2] = {(uint8_t *)request->op.dst + bytes_of(request, scatter ? own.inside : own.begin), also};
+    void *outs[2] = {(uint8_t *)request->op.dst + lsi_bytes_of(request, scatter ? own.inside : own.begin), also};
     /* The stage of what was sent is free again: the own partials are made there. */
     uint8_t *room = slot->host_out;
 
@@ -93,12 +70,12 @@ static void add_part(struct nccl *nccl, struct lsi_message *m, struct ls_request
     for (int i = 0; i < tree->partial_count; i++) {
         int r = tree->partial_rank[i], index = tree->partial_index[i];
         if (r != rank) {
-            top[i] = lsi_nccl_gathered(slot, r) + bytes_of(request, own.length) * index;
+            top[i] = lsi_nccl_gathered(slot, r) + lsi_bytes_of(request, own.length) * index;
             continue;
         }
         write_partial(m, request, index, &own, room);
         top[i] = room;
-        room += bytes_of(request, own.length);
+        room += lsi_bytes_of(request, own.length);
     }
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
@@ -171,7 +148,7 @@ static void canonical_stage(struct nccl *nccl, struct lsi_message *m, struct ls_
         return;
     }
     for (int r = 0; r < nccl->group->world; r++)
-        bytes[r] = bytes_of(request, piece_of(nccl, request, r, s).length);
+        bytes[r] = lsi_bytes_of(request, lsi_piece_of(request, nccl->piece, r, s).length);
     lsi_nccl_stage_gather(nccl, slot, bytes);
     add_part(nccl, m, request, s, slot->host_out);
 }
@@ -184,10 +161,10 @@ static void canonical_consume(struct nccl *nccl, struct lsi_message *m, struct l
 
     (void)m;
     for (int r = 0; r < nccl->group->world && gathers; r++) {
-        struct piece piece = piece_of(nccl, request, r, s);
+        struct lsi_piece piece = lsi_piece_of(request, nccl->piece, r, s);
         if (r != nccl->group->rank && piece.length > 0)
-            memcpy((uint8_t *)request->op.dst + bytes_of(request, piece.begin), lsi_nccl_gathered(slot, r),
-                   (size_t)bytes_of(request, piece.length));
+            memcpy((uint8_t *)request->op.dst + lsi_bytes_of(request, piece.begin), lsi_nccl_gathered(slot, r),
+                   (size_t)lsi_bytes_of(request, piece.length));
     }
 }
 
@@ -228,21 +205,13 @@ static bool fits_native(const struct ls_request *request)
     return whole || (request->op.reduction != LS_MIN && request->op.reduction != LS_MAX);
 }
 
-static struct piece native_piece(const struct nccl *nccl, const struct ls_request *request, int64_t q)
-{
-    struct piece piece = {.begin = q * nccl->piece, .inside = q * nccl->piece};
-
-    piece.length = request->op.count - piece.begin < nccl->piece ? request->op.count - piece.begin : nccl->piece;
-    return piece;
-}
-
 static void native_stage(struct nccl *nccl, struct lsi_message *m, struct ls_request *request, int64_t q)
 {
-    struct piece piece = native_piece(nccl, request, q);
+    struct lsi_piece piece = lsi_cut(request->op.count, nccl->piece, q);
     struct nccl_slot *slot = &nccl->slots[q & 1];
 
     lsi_nccl_slot_clear(nccl, slot, ROUND_REDUCE);
-    slot->out_bytes = slot->in_bytes = (size_t)bytes_of(request, piece.length);
+    slot->out_bytes = slot->in_bytes = (size_t)lsi_bytes_of(request, piece.length);
     slot->count = (size_t)piece.length;
     slot->dtype = dtype_of(request->op.dtype);
     slot->op = op_of(request->op.reduction);
@@ -253,9 +222,9 @@ static void native_stage(struct nccl *nccl, struct lsi_message *m, struct ls_req
 static void native_consume(struct nccl *nccl, struct lsi_message *m, struct ls_request *request, int64_t q)
 {
     static const struct lsi_steps only = {.count = 0, .only = 0};
-    struct piece piece = native_piece(nccl, request, q);
+    struct lsi_piece piece = lsi_cut(request->op.count, nccl->piece, q);
     const void *in = nccl->slots[q & 1].host_in;
-    void *out = (uint8_t *)request->op.dst + bytes_of(request, piece.begin);
+    void *out = (uint8_t *)request->op.dst + lsi_bytes_of(request, piece.begin);
     struct lsi_reduce reduce = {
         .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
         .element_bytes = request->element_bytes,
@@ -279,13 +248,9 @@ void lsi_nccl_plan_reduce(struct nccl *nccl, const struct ls_request *request)
 {
     const struct lsi_tree *tree = request->tree;
     bool is_native = request->way == LSI_NATIVE && fits_native(request);
-    int64_t parts = (int64_t)tree->world * tree->max_partials, longest = is_native ? request->op.count : 0;
+    int64_t parts = (int64_t)tree->world * tree->max_partials;
+    int64_t longest = is_native ? request->op.count : lsi_longest_part(request);
 
-    for (int r = 0; r < tree->world && !is_native; r++) {
-        int64_t begin, length;
-        lsi_part(request, r, &begin, &length);
-        longest = length > longest ? length : longest;
-    }
     nccl->program = is_native ? &native : request->op.kind == LS_REDUCE_SCATTER ? &scatter : &canonical;
     nccl->piece = lsi_nccl_piece(request, is_native ? 1 : parts, longest);
     nccl->segments = longest > 0 ? (longest + nccl->piece - 1) / nccl->piece : 0;

@@ -8,27 +8,6 @@
 
 #include <string.h>
 
-/* A piece of part `owner` in chunk c. */
-struct piece {
-    int64_t begin; /* in the whole result */
-    int64_t length;
-    int64_t inside; /* in the part */
-};
-
-static struct piece piece_of(const struct shm *shm, const struct ls_request *request, int owner, uint64_t c)
-{
-    struct piece piece;
-    int64_t length;
-
-    lsi_part(request, owner, &piece.begin, &length);
-    piece.inside = (int64_t)c * shm->run.piece;
-    if (piece.inside > length)
-        piece.inside = length;
-    piece.begin += piece.inside;
-    piece.length = length - piece.inside < shm->run.piece ? length - piece.inside : shm->run.piece;
-    return piece;
-}
-
 static bool reduces(const struct ls_request *request)
 {
     return request->op.kind <= LS_REDUCE_SCATTER;
@@ -47,16 +26,8 @@ static int64_t longest_pair(const struct ls_request *request)
 enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *request, struct ls_error *err)
 {
     int64_t per_slot = SHM_SLOT_BYTES / (int64_t)request->element_bytes;
-    int64_t longest = 0;
+    int64_t longest = request->op.kind == LS_ALL_TO_ALL ? longest_pair(request) : lsi_longest_part(request);
 
-    for (int r = 0; r < shm->group->world; r++) {
-        int64_t begin;
-        int64_t length;
-        lsi_part(request, r, &begin, &length);
-        longest = length > longest ? length : longest;
-    }
-    if (request->op.kind == LS_ALL_TO_ALL)
-        longest = longest_pair(request);
     if (request->op.kind == LS_ALL_TO_ALL)
         per_slot /= shm->group->world;
     if (reduces(request))
@@ -101,7 +72,7 @@ static bool past_caches(const struct shm *shm)
 }
 
 /* Own partial i of a piece into out. leaves are bound at the piece's begin. */
-static void add_own(struct shm *shm, const struct ls_request *request, int i, const struct piece *piece, void *out)
+static void add_own(struct shm *shm, const struct ls_request *request, int i, const struct lsi_piece *piece, void *out)
 {
     const struct lsi_tree *tree = request->tree;
     int own = tree->first_leaf[shm->group->rank + 1] - tree->first_leaf[shm->group->rank];
@@ -181,7 +152,7 @@ static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t
 
     if (reduces(request)) {
         for (int owner = 0; owner < shm->group->world; owner++) {
-            struct piece piece = piece_of(shm, request, owner, c);
+            struct lsi_piece piece = lsi_piece_of(request, shm->run.piece, owner, (int64_t)c);
             for (int i = 0; i < request->tree->own_count && piece.length > 0; i++)
                 if (owner != rank || request->tree->own[i].count > 0)
                     add_own(shm, request, i, &piece, staged_at(shm, request, rank, owner, i, c));
@@ -192,7 +163,7 @@ static void stage_in(struct shm *shm, const struct ls_request *request, uint64_t
         give_pairs(shm, request, c);
         return;
     }
-    struct piece piece = piece_of(shm, request, rank, c);
+    struct lsi_piece piece = lsi_piece_of(request, shm->run.piece, rank, (int64_t)c);
     if (piece.length == 0)
         return;
     size_t bytes = (size_t)piece.length * request->element_bytes;
@@ -207,7 +178,7 @@ static void stage_sum(struct shm *shm, const struct ls_request *request, uint64_
 {
     const struct lsi_tree *tree = request->tree;
     int rank = shm->group->rank;
-    struct piece piece = piece_of(shm, request, rank, c);
+    struct lsi_piece piece = lsi_piece_of(request, shm->run.piece, rank, (int64_t)c);
     int64_t at = request->op.kind == LS_REDUCE_SCATTER ? piece.inside : piece.begin;
     void *outs[] = {shm_slot(shm, rank, shm->chunk_base + c, true),
                     (uint8_t *)request->op.dst + (size_t)at * request->element_bytes};
@@ -258,7 +229,7 @@ static void stage_out(struct shm *shm, const struct ls_request *request, uint64_
     for (int owner = 0; owner < shm->group->world; owner++) {
         if (owner == shm->group->rank)
             continue;
-        struct piece piece = piece_of(shm, request, owner, c);
+        struct lsi_piece piece = lsi_piece_of(request, shm->run.piece, owner, (int64_t)c);
         size_t bytes = (size_t)piece.length * request->element_bytes;
         if (bytes == 0)
             continue;
