@@ -8,6 +8,7 @@
 #define LOCKSTEP_COLLECTIVE_ISA_KERNELS_H
 
 #include "collective/kernels.h"
+#include "core/tensor/bf16.h"
 
 #include <string.h>
 
@@ -80,15 +81,13 @@ FLOAT_OPERATIONS(f64, vf64, vi64)
 INTEGER_OPERATIONS(i32, vi32, vu32)
 INTEGER_OPERATIONS(i64, vi64, vu64)
 
-/* Rounded to nearest even in the lower half of each number, NaN kept quiet. Not by the processor's own conversion,
- * which takes subnormal numbers for zero. */
+/* Rounded in the lower half of each number, NaN kept and quiet. Not by the processor's own conversion, which takes
+ * subnormal numbers for zero. */
 static inline vu32 bf16_round(vf32 r)
 {
     vu32 bits = (vu32)r;
-    vu32 nan = (bits >> 16) | 0x40;
-    vu32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 
-    return PICK(vu32, vi32, (vi32)(r != r), nan, rounded);
+    return PICK(vu32, vi32, (vi32)(r != r), LSI_BF16_QUIET(bits), LSI_BF16_NEAREST(bits));
 }
 
 #if defined(LS_ISA_avx512) || defined(LS_ISA_avx2)

@@ -4,6 +4,7 @@
 #ifndef LOCKSTEP_COLLECTIVE_ISA_REDUCE_TABLE_H
 #define LOCKSTEP_COLLECTIVE_ISA_REDUCE_TABLE_H
 
+#include "collective/isa/bf16_kernels.h"
 #include "collective/isa/kernels.h"
 
 #if defined(LS_ISA_avx512)
@@ -156,6 +157,7 @@ const struct lsi_kernels TABLE = {
                [LS_I32] = {SPREADS_4(i32)},
                [LS_I64] = {SPREADS_4(i64)}},
     .stream = STREAM,
+    .bf16 = BF16_KERNELS,
 };
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "worker/compress/compress_internal.h"
 
+#include "core/tensor/bf16.h"
 #include "strategies/plan.h"
 
 #define BLOCK 1024 /* elements whose sums stay in the first-level cache */
@@ -60,8 +61,8 @@ static void round_all(struct ls_compress *c, const struct lsi_compress_run *run)
 
             own_run(c, &run->items[i], r, &begin, &count);
             for (int64_t e = 0; e < count; e++) {
-                out[e] = lsi_to_bf16(value[begin + e]);
-                value[begin + e] -= lsi_of_bf16(out[e]);
+                out[e] = lsi_bf16_of_f32(value[begin + e]);
+                value[begin + e] -= lsi_f32_of_bf16(out[e]);
             }
             out += count;
         }
@@ -90,13 +91,13 @@ static void add_block(const struct ls_compress *c, const uint16_t *restrict take
     float sum[BLOCK];
 
     for (int64_t e = 0; e < count; e++)
-        sum[e] = lsi_of_bf16(taken[e]);
+        sum[e] = lsi_f32_of_bf16(taken[e]);
     for (int r = 1; r < c->world; r++)
         for (int64_t e = 0; e < count; e++)
-            sum[e] += lsi_of_bf16(taken[r * stride + e]);
+            sum[e] += lsi_f32_of_bf16(taken[r * stride + e]);
     for (int64_t e = 0; e < count; e++) {
-        out[e] = lsi_to_bf16(sum[e]);
-        rest[e] += sum[e] - lsi_of_bf16(out[e]);
+        out[e] = lsi_bf16_of_f32(sum[e]);
+        rest[e] += sum[e] - lsi_f32_of_bf16(out[e]);
     }
 }
 
@@ -142,7 +143,7 @@ static void finish(struct ls_compress *c, const struct lsi_compress_run *run)
 
             own_run(c, &run->items[i], r, &begin, &count);
             for (int64_t e = 0; e < count; e++)
-                sum[begin + e] = lsi_of_bf16(in[e]);
+                sum[begin + e] = lsi_f32_of_bf16(in[e]);
             in += count;
         }
 }

@@ -96,22 +96,4 @@ static inline size_t lsi_piece_bytes(const struct lsi_compress_run *run, enum ls
     return bytes;
 }
 
-/* To nearest even, NaN to 0x7fc0; exact the other way. */
-static inline uint16_t lsi_to_bf16(float x)
-{
-    uint32_t bits, rounded;
-
-    memcpy(&bits, &x, sizeof bits);
-    rounded = (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
-    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0 : rounded);
-}
-static inline float lsi_of_bf16(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 #endif

@@ -5,28 +5,9 @@
  */
 #include "core/device/ref/call.h"
 #include "core/device/ref/elements.h"
+#include "core/tensor/bf16.h"
 
 #include <math.h>
-#include <string.h>
-
-float lsi_f32_of_bf16(uint16_t bits)
-{
-    uint32_t wide = (uint32_t)bits << 16;
-    float x;
-
-    memcpy(&x, &wide, sizeof x);
-    return x;
-}
-
-uint16_t lsi_bf16_of_f32(float x)
-{
-    uint32_t bits;
-
-    if (x != x)
-        return 0x7fc0;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 static bool is_real(enum ls_dtype dtype)
 {

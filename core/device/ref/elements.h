@@ -8,8 +8,4 @@
 /* CAST and AFFINE (cast.c). */
 void lsi_ref_cast(struct lsi_kernel *table);
 
-/* bf16 to f32, exact; f32 to bf16, to nearest even, NaN to 0x7fc0. */
-float lsi_f32_of_bf16(uint16_t bits);
-uint16_t lsi_bf16_of_f32(float x);
-
 #endif

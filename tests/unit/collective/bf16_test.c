@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* f32 as bf16: nearest even against a scalar reference, special values, every length around a vector's. */
+/* f32 as bf16: nearest even against a scalar reference, special values, every length around a vector's, all sets. */
 #include "collective/bf16.h"
+#include "collective/kernels.h"
+#include "core/tensor/bf16.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -105,4 +107,88 @@ Test(bf16, settles_and_adds)
         quarter += back[i];
         cr_assert_eq(sum[i], quarter / 4);
     }
+}
+
+/* Lower halves: nothing, the neighbours of a tie, a tie, and the ends. */
+static const uint32_t lows[] = {0, 1, 0x3fff, 0x7fff, 0x8000, 0x8001, 0xc000, 0xffff};
+#define LOWS (sizeof lows / sizeof lows[0])
+#define UPPERS 65536
+
+/* Upper half u with each lower half: what bf16 must be. NaN keep their sign and upper digits. */
+static void expect(uint32_t upper, float in[LOWS], uint16_t want[LOWS])
+{
+    for (size_t k = 0; k < LOWS; k++) {
+        in[k] = float_of(upper << 16 | lows[k]);
+        want[k] = isnan(in[k]) ? (uint16_t)(upper | 0x40) : nearest(in[k]);
+    }
+}
+
+/* The scalar rounding of casts: to the nearest for all upper halves, every NaN to the one quiet NaN; widened, the
+ * number is exact. */
+Test(bf16, scalar_is_nearest)
+{
+    float in[LOWS];
+    uint16_t want[LOWS];
+
+    for (uint32_t upper = 0; upper < UPPERS; upper++) {
+        uint32_t back = bits_of(lsi_f32_of_bf16((uint16_t)upper));
+
+        expect(upper, in, want);
+        if (back != upper << 16)
+            cr_assert_fail("%x widens to %x", upper, back);
+        for (size_t k = 0; k < LOWS; k++)
+            if (lsi_bf16_of_f32(in[k]) != (isnan(in[k]) ? 0x7fc0 : want[k]))
+                cr_assert_fail("%x: %x, not %x", bits_of(in[k]), lsi_bf16_of_f32(in[k]), want[k]);
+    }
+}
+
+/* The kernels of one set on all upper halves: rounded as the reference says, widened, settled, added to and divided to
+ * the bit. A length that is no whole number of vectors. */
+static void check_set(const struct lsi_bf16_kernels *set)
+{
+    static float in[UPPERS * LOWS], back[UPPERS * LOWS], sum[UPPERS * LOWS];
+    static uint16_t want[UPPERS * LOWS], out[UPPERS * LOWS];
+    const int64_t count = UPPERS * LOWS - 3;
+    const float divisor = 3;
+
+    for (uint32_t upper = 0; upper < UPPERS; upper++)
+        expect(upper, in + upper * LOWS, want + upper * LOWS);
+    set->narrow(out, in, count);
+    cr_assert_eq(memcmp(out, want, (size_t)count * sizeof out[0]), 0);
+    set->widen(back, out, count);
+    for (int64_t i = 0; i < count; i++)
+        if (bits_of(back[i]) != (uint32_t)want[i] << 16)
+            cr_assert_fail("%x widens to %x", want[i], bits_of(back[i]));
+    memcpy(sum, in, sizeof in);
+    memset(out, 0, sizeof out);
+    set->settle(out, sum, count);
+    cr_assert_eq(memcmp(out, want, (size_t)count * sizeof out[0]), 0);
+    cr_assert_eq(memcmp(sum, back, (size_t)count * sizeof sum[0]), 0);
+    memcpy(sum, in, sizeof in);
+    set->add(sum, want, count);
+    for (int64_t i = 0; i < count; i++) {
+        volatile float both = in[i];
+        both += back[i];
+        if (bits_of(sum[i]) != bits_of(both) && !(isnan(sum[i]) && isnan(both)))
+            cr_assert_fail("%x + %x is %x", bits_of(in[i]), bits_of(back[i]), bits_of(sum[i]));
+    }
+    memcpy(sum, in, sizeof in);
+    set->divide(sum, &divisor, count);
+    for (int64_t i = 0; i < count; i++) {
+        volatile float third = in[i];
+        third /= divisor;
+        if (bits_of(sum[i]) != bits_of(third) && !(isnan(sum[i]) && isnan(third)))
+            cr_assert_fail("%x / 3 is %x", bits_of(in[i]), bits_of(sum[i]));
+    }
+}
+
+/* Every instruction set that this processor has. */
+Test(bf16, all_sets_are_nearest)
+{
+    check_set(&lsi_kernels_base.bf16);
+    check_set(&lsi_kernels_best()->bf16);
+#if defined(__x86_64__)
+    if (lsi_kernels_best() == &lsi_kernels_avx512)
+        check_set(&lsi_kernels_avx2.bf16);
+#endif
 }
