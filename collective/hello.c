@@ -76,7 +76,7 @@ enum ls_status lsi_grant_check(const struct ls_group *group, const uint8_t secre
 {
     uint8_t proof[LS_SHA256_BYTES];
 
-    if (grant->status == LS_EUSAGE)
+    if (grant->status == LS_EUSAGE && grant->reason[0] != '\0')
         return ls_error_set(err, LS_EUSAGE, "%.*s", (int)sizeof grant->reason - 1, grant->reason);
     if (grant->status != LS_OK)
         return ls_error_set(err, LS_EAUTH, "rank %d was refused at %s: %.*s", group->rank, where,
