@@ -62,6 +62,9 @@ struct lsi_origin {
     /* The group is a part of the other's machinery (hybrid): its members go by their ranks there in all sentences, and
      * that one ends it. */
     bool inside;
+    /* Nullable, inside: a member of this rank here was found dead; from any thread, without waiting. */
+    void (*died)(void *state, int rank);
+    void *died_state;
     uint32_t context; /* a number that no group of any member's process has had */
 };
 

@@ -5,7 +5,6 @@
 #include "core/base/thread.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -15,6 +14,9 @@
 #define KEEPER_STACK ((size_t)256 * 1024)
 #define LOOK_NS 100000000
 #define ABSENT_NS 1000000
+#define START_NAP_NS 10000
+#define STOP_NAP_NS 50000
+#define PATIENCE_NS UINT64_C(10000000000)
 #define ALL (1 << 30)
 
 long lsi_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
@@ -108,6 +110,7 @@ static void *keeper_main(void *argument)
 
 enum ls_status lsi_keeper_start(struct lsi_keeper *keeper, struct ls_error *err)
 {
+    struct ls_wait wait;
     enum ls_status status = ls_thread_start("keeper", KEEPER_STACK, keeper_main, keeper, &keeper->thread, err);
 
     if (status != LS_OK) {
@@ -115,8 +118,9 @@ enum ls_status lsi_keeper_start(struct lsi_keeper *keeper, struct ls_error *err)
         return status;
     }
     keeper->runs = true;
+    wait = ls_wait_begin("the keeper's start", PATIENCE_NS);
     while (atomic_load_explicit(&keeper->state, memory_order_acquire) == 0)
-        (void)sched_yield();
+        ls_wait_nap(&wait, START_NAP_NS);
     return LS_OK;
 }
 
@@ -135,14 +139,14 @@ void lsi_keeper_look(struct lsi_keeper *keeper)
 /* It is woken until it has seen the wish to stop. */
 void lsi_keeper_stop(struct lsi_keeper *keeper)
 {
-    struct timespec pause = {0, 50000};
+    struct ls_wait wait = ls_wait_begin("the keeper's end", PATIENCE_NS);
 
     if (!keeper->runs)
         return;
     atomic_store_explicit(&keeper->stop, 1, memory_order_release);
     while (atomic_load_explicit(&keeper->state, memory_order_acquire) != 2) {
         lsi_keeper_look(keeper);
-        (void)nanosleep(&pause, NULL);
+        ls_wait_nap(&wait, STOP_NAP_NS);
     }
     (void)pthread_join(keeper->thread, NULL);
     keeper->runs = false;

@@ -29,6 +29,8 @@ struct lsi_links_ops {
     enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
+    /* Optional, from any thread, without waiting: somebody else found the peer dead. All are told. */
+    void (*died)(void *state, int peer);
     /* Optional: bytes of a segment of the canonical algorithm, where other than 128 KiB are faster. */
     int64_t segment_bytes;
     /* Optional: the carrier's own algorithm for an operation whose values do not fit the frames. */

@@ -2,6 +2,7 @@
 /* The one place that starts threads, and that sleeps on conditions. See thread.h. */
 #include "core/base/thread.h"
 
+#include "core/base/log.h"
 #include "core/base/str.h"
 
 #include <errno.h>
@@ -91,6 +92,17 @@ void ls_wait_idle(const char *what, pthread_cond_t *condition, pthread_mutex_t *
     struct ls_wait wait = ls_wait_begin(what, IDLE_NS);
 
     (void)ls_wait_on(&wait, condition, lock);
+}
+
+void ls_wait_nap(struct ls_wait *wait, uint64_t nap_ns)
+{
+    const struct timespec pause = {0, (long)nap_ns};
+
+    if (ls_wait_is_over(wait)) {
+        ls_log(LS_LOG_WARN, "wait.long", "still waits for %s; the machine gives this process no time", wait->what);
+        *wait = ls_wait_begin(wait->what, IDLE_NS);
+    }
+    (void)nanosleep(&pause, NULL);
 }
 
 bool ls_wait_lock(const struct ls_wait *wait, pthread_mutex_t *lock)

@@ -35,6 +35,9 @@ bool ls_wait_on(const struct ls_wait *wait, pthread_cond_t *condition, pthread_m
 /* One sleep of a thread that has nothing to do, or that waits for what has a deadline of its own: it returns after 10 s
  * at the latest, so that a lost signal delays and never hangs. Called in a loop. */
 void ls_wait_idle(const char *what, pthread_cond_t *condition, pthread_mutex_t *lock);
+/* One nap in a wait for a thread of this process, which only the machine can hold up and nothing can replace: once
+ * the wait's deadline has passed the log says so, every 10 s from then on. Called in a loop. */
+void ls_wait_nap(struct ls_wait *wait, uint64_t nap_ns);
 /* Takes the lock; false where that takes longer. */
 bool ls_wait_lock(const struct ls_wait *wait, pthread_mutex_t *lock);
 

@@ -9,6 +9,7 @@
 #include "collective/group_impl.h"
 #include "core/base/clock.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -420,6 +421,55 @@ static int case_secret(struct team *team)
     return team_run_threads(team, secret_member, NULL);
 }
 
+/* Threads of this process with that name. */
+static int threads_named(const char *name)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    int count = 0;
+
+    for (struct dirent *task; tasks != NULL && (task = readdir(tasks)) != NULL;) {
+        char path[300], comm[32] = "";
+        FILE *file;
+
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        file = fopen(path, "r");
+        if (file == NULL)
+            continue;
+        count += fgets(comm, sizeof comm, file) != NULL && strncmp(comm, name, strlen(name)) == 0;
+        fclose(file);
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return count;
+}
+
+/* One keeper watches for a member, whatever it is made of. */
+static int keepers_member(struct team *team, int rank, void *argument)
+{
+    struct ls_group *group = team_join(team, rank);
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    int failures, keepers;
+
+    (void)argument;
+    if (group == NULL)
+        return 1;
+    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
+    keepers = threads_named("keeper");
+    if (keepers > 1) {
+        fprintf(stderr, "rank %d: %d keepers\n", rank, keepers);
+        failures++;
+    }
+    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
+    ls_group_destroy(group);
+    return failures;
+}
+
+static int case_keepers(struct team *team)
+{
+    return team_run_processes(team, keepers_member, NULL);
+}
+
 /* Members that make different numbers of connections: both are told so at once, long before the forming deadline. */
 static int differ_member(struct team *team, int rank, void *argument)
 {
@@ -486,7 +536,7 @@ static const struct {
     {"secret", 2, case_secret},     {"leave", 4, case_leave},
     {"waits", 3, case_waits},       {"split", 3, case_split},
     {"stopped", 4, case_stopped},   {"busy", 2, case_busy},
-    {"differ", 2, case_differ},
+    {"differ", 2, case_differ},     {"keepers", 3, case_keepers},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

@@ -138,8 +138,8 @@ void lsi_speak_flush(struct ls_session *session)
         return;
     }
     session->flushed_ms = lsi_session_now_ms();
-    /* What comes meanwhile is the next flush's. A report that is too long to send, or a peer that does not read, ends the
-     * link inside lsi_speak. */
+    /* What comes meanwhile is the next flush's. A report that is too long to send, or a peer that does not read, ends
+     * the link inside lsi_speak. */
     for (int left = count_waiting(session); left > 0 && session->stage == LSI_JOINED && session->stream != NULL; left--)
         if (take_next(session, &message))
             lsi_speak(session, &message);

@@ -137,7 +137,8 @@ static enum ls_status form_inner(struct hybrid *h, const struct ls_group_options
     struct ls_group_options inner = *options;
     struct ls_member members[LS_MAX_MEMBERS];
     int from[LS_MAX_MEMBERS];
-    struct lsi_origin origin = {.group = h->group, .from = from, .inside = true};
+    struct lsi_origin origin = {
+        .group = h->group, .from = from, .inside = true, .died = lsi_hybrid_inner_died, .died_state = h};
     struct ls_error why = LS_ERROR_INIT;
     uint64_t now = ls_clock_now_ns();
     void *windows;

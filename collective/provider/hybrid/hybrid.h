@@ -118,6 +118,8 @@ enum ls_status lsi_hybrid_inner_test(struct lsi_message *m, struct ls_error *err
 /* Why the inner group has ended, if it has; *culprit is a rank of the whole. */
 enum ls_status lsi_hybrid_inner_look(struct hybrid *h, int *culprit, struct ls_error *err);
 void lsi_hybrid_inner_abort(struct hybrid *h);
+/* The keeper of the host found a member of the inner group dead; h is the state. */
+void lsi_hybrid_inner_died(void *h, int rank);
 void lsi_hybrid_inner_destroy(struct hybrid *h);
 /* Window s % 2 of a member of this host. */
 uint8_t *lsi_hybrid_window(const struct hybrid *h, int index, int64_t s);

@@ -60,6 +60,13 @@ enum ls_status lsi_hybrid_inner_look(struct hybrid *h, int *culprit, struct ls_e
     return status;
 }
 
+void lsi_hybrid_inner_died(void *state, int rank)
+{
+    const struct hybrid *h = state;
+
+    h->outer->died(h->links, whole_rank(h, rank));
+}
+
 /* From any thread: members of the host read the same reason as the others. */
 void lsi_hybrid_inner_abort(struct hybrid *h)
 {

@@ -126,6 +126,8 @@ static enum ls_status nccl_create(const struct ls_group_options *options, struct
     nccl->group = group;
     status = lsi_tcp_links_open(options, group, &nccl->links, &link, err);
     if (status == LS_OK)
+        lsi_tcp_links_watch(nccl->links);
+    if (status == LS_OK)
         status = lsi_nccl_form(nccl, options, link, deadline, err);
     if (status != LS_OK) {
         nccl_destroy(nccl);

@@ -122,6 +122,8 @@ struct shm {
     const void **inputs; /* room for one pointer per leaf */
     void **outs;         /* and per rank */
     struct lsi_keeper keeper;
+    void (*died)(void *state, int rank); /* as in lsi_origin; NULL: nobody else is told */
+    void *died_state;
 };
 
 /* At most eight bytes of values a rank. */

@@ -35,8 +35,8 @@ static struct lsi_robust *word_of(void *state, int rank)
     return page != NULL ? &page->robust : NULL;
 }
 
-/* The keeper's thread: the peers are told here, the own thread finds it at its next look. */
-static void died(void *state, int rank)
+/* The peers are told here, the own thread finds it at its next look. */
+void lsi_tcp_alive_died(void *state, int rank)
 {
     struct tcp *tcp = state;
     uint64_t one = 1;
@@ -122,8 +122,11 @@ void lsi_tcp_alive_open(struct tcp *tcp)
 
     if (all_told(tcp) || !make_page(tcp))
         return;
-    tcp->keeper = (struct lsi_keeper){
-        .rank = tcp->group->rank, .world = tcp->group->world, .of = word_of, .died = died, .argument = tcp};
+    tcp->keeper = (struct lsi_keeper){.rank = tcp->group->rank,
+                                      .world = tcp->group->world,
+                                      .of = word_of,
+                                      .died = lsi_tcp_alive_died,
+                                      .argument = tcp};
     if (lsi_keeper_start(&tcp->keeper, NULL) != LS_OK)
         return;
     tell(tcp);

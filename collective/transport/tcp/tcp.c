@@ -159,7 +159,13 @@ const struct lsi_links_ops lsi_tcp_links = {
     .look = tcp_look,
     .tell_wait = tcp_tell_wait,
     .heard_wait = tcp_heard_wait,
+    .died = lsi_tcp_alive_died,
 };
+
+void lsi_tcp_links_watch(void *links)
+{
+    lsi_tcp_alive_open(links);
+}
 
 static bool is_local(const struct ls_group *group, int rank)
 {
@@ -239,7 +245,6 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
         tcp_free(tcp);
         return status;
     }
-    lsi_tcp_alive_open(tcp);
     *links = tcp;
     *link = tcp->links;
     return LS_OK;
@@ -253,8 +258,10 @@ static enum ls_status tcp_create(const struct ls_group_options *options, struct 
     void *links;
     enum ls_status status = lsi_tcp_links_open(options, group, &links, &link, err);
 
-    if (status == LS_OK)
-        status = lsi_message_create(group, &lsi_tcp_links, links, link, &message, err);
+    if (status != LS_OK)
+        return status;
+    lsi_tcp_links_watch(links);
+    status = lsi_message_create(group, &lsi_tcp_links, links, link, &message, err);
     if (status != LS_OK)
         return status;
     ls_tcp_unlisten(options->listener);

@@ -115,5 +115,7 @@ Test(wait, ends_at_its_deadline, .timeout = 60)
     cr_expect_geq((end.tv_sec - begin.tv_sec) * 1000000000 + end.tv_nsec - begin.tv_nsec, 20000000);
     cr_expect(ls_wait_lock(&wait, &other), "a free lock is taken even after the deadline");
     cr_expect_not(ls_wait_lock(&wait, &other));
+    ls_wait_nap(&wait, 1000);
+    cr_expect_not(ls_wait_is_over(&wait), "it says so once in ten seconds");
     ls_clock_set(NULL, NULL);
 }
