@@ -2,6 +2,8 @@
 /* The kernels for every processor, and the choice of the best table that this one can run. */
 #include "collective/isa/reduce_table.h"
 
+#include <stdatomic.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -14,7 +16,7 @@ static bool has_f16c(void)
 }
 #endif
 
-const struct lsi_kernels *lsi_kernels_best(void)
+static const struct lsi_kernels *choose(void)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && has_f16c() && __builtin_cpu_supports("fma") &&
@@ -25,4 +27,17 @@ const struct lsi_kernels *lsi_kernels_best(void)
     }
 #endif
     return &lsi_kernels_base;
+}
+
+/* Chosen once: a virtual machine stops for tens of microseconds where a processor is asked what it can. */
+const struct lsi_kernels *lsi_kernels_best(void)
+{
+    static const struct lsi_kernels *_Atomic chosen;
+    const struct lsi_kernels *best = atomic_load_explicit(&chosen, memory_order_relaxed);
+
+    if (best == NULL) {
+        best = choose();
+        atomic_store_explicit(&chosen, best, memory_order_relaxed);
+    }
+    return best;
 }
