@@ -31,9 +31,11 @@ static char **child_environment(const uint8_t secret[32])
         count++;
     ls_hex(secret, 32, hex);
     made = ls_alloc_zeroed(count + 2, sizeof *made);
+    if (made != NULL)
+        made[0] = ls_str_format("%s=%s", LS_SECRET_VARIABLE, hex);
+    explicit_bzero(hex, sizeof hex);
     if (made == NULL)
         return NULL;
-    made[0] = ls_str_format("%s=%s", LS_SECRET_VARIABLE, hex);
     for (size_t i = 0; i < count; i++)
         if (strncmp(environ[i], LS_SECRET_VARIABLE "=", sizeof LS_SECRET_VARIABLE) != 0)
             made[kept++] = environ[i];
@@ -79,6 +81,7 @@ enum ls_status ls_launch(char *const *arguments, const uint8_t secret[32], pid_t
         count++;
     }
     result = spawn(pid, program, argv, environment);
+    explicit_bzero(environment[0], strlen(environment[0]));
     ls_free(environment[0]);
     ls_free(environment);
     if (result != 0)
@@ -125,6 +128,8 @@ enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_er
         if (ls_buf_append(&buf, "", 1) != LS_OK || !ls_unhex((const char *)buf.data, secret, 32))
             status = ls_error_set(err, LS_EINVAL, "%s does not hold 64 hexadecimal digits", file);
     }
+    if (buf.data != NULL)
+        explicit_bzero(buf.data, buf.capacity);
     ls_buf_deinit(&buf);
     return status;
 }

@@ -63,6 +63,7 @@ static void group_free(struct ls_group *group)
     ls_free(group->members);
     ls_free(group->names);
     ls_free((char *)(uintptr_t)group->options.rendezvous);
+    explicit_bzero(group->options.secret, sizeof group->options.secret);
     ls_free(group);
 }
 
