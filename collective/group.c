@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Groups: choice of the provider, members, registered memory, the one recorded reason of an end. */
+#include "collective/algo/message.h"
 #include "collective/group_impl.h"
 
 #include "core/base/alloc.h"
@@ -127,7 +128,7 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
     made = ls_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
-    made->ops = ops;
+    made->ops = lsi_message_complete(ops, &made->table);
     made->origin = origin;
     made->parent = origin != NULL && !origin->inside ? origin->group : NULL;
     lsi_turns_init(&made->own_turns);

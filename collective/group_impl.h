@@ -68,52 +68,16 @@ struct lsi_origin {
     uint32_t context; /* a number that no group of any member's process has had */
 };
 
-struct ls_group {
-    const struct ls_provider_ops *ops;
-    void *state;                     /* the provider's */
-    struct ls_group_options options; /* as created, with an own rendezvous and no members */
-    struct ls_group *parent;         /* sub-groups: the group that it was split from */
-    const struct lsi_origin *origin; /* sub-groups, while they are created */
-    unsigned splits;                 /* how often it was split */
-    struct ls_member *members;
-    int *names; /* members' ranks in sentences, where they are others */
-    int world;
-    int rank;
-    uint64_t generation;
-    int64_t wait_deadline_ms; /* now, by the pace */
-    uint64_t pace_ns;         /* of the slowest recent steps */
-    uint64_t sequence;        /* of the newest started operation */
-    uint64_t settled;         /* of the newest that has ended: they end in order */
-    uint64_t completed;       /* of the newest that ended well */
-    struct lsi_turns *turns;  /* of the group that all were split from */
-    struct lsi_turns own_turns;
-    _Atomic int held; /* waits of streams for operations */
-    struct ls_request *head;
-    struct ls_request *tail;
-    struct ls_request *spare;
-    struct ls_request *made; /* all there are, by made_before: those that nobody waited for end with the group */
-    struct lsi_tree_cache trees;
-    struct lsi_choices choices;
-    struct ls_tree_layout *flat; /* one leaf a rank: ALL_REDUCE and REDUCE_SCATTER */
-    void **plain;                /* memory of ls_group_register where the provider has none of its own */
-    int plain_count;
-    _Atomic uint64_t bytes_moved;
-    uint64_t ticks;      /* the provider raises it with every bit of progress */
-    uint64_t seen_ticks; /* at since_ns, when the silence began */
-    uint64_t since_ns;
-    int told_wait; /* the rank of which peers were told that this member waits long for it; -1: none */
-    int waits_for; /* rank, for the sentence of a timeout */
-    _Atomic uint64_t wait_word, wait_since_ns; /* what ls_group_waiting gives, see waiting.c */
-    const char *waits_why;                     /* "has not started it" */
-    _Atomic int end_state;                     /* 0 runs, 1 is being written, 2 ended */
-    struct lsi_end end;
-};
+struct lsi_links_ops;
 
 /* Thread: the one that uses the group, except abort. */
 struct ls_provider_ops {
     size_t size;
     uint32_t abi;
     const char *name;
+    /* Of a provider that carries messages (algo/message.h), else NULL. With it the slots from publish to destroy, look,
+     * tell_wait and heard_wait are left NULL; create too, where the links can be opened. */
+    const struct lsi_links_ops *links;
     /* Forms the group within options->form_deadline_ms. *state is taken by the group on success. */
     enum ls_status (*create)(const struct ls_group_options *options, struct ls_group *group, void **state,
                              struct ls_error *err);
@@ -152,6 +116,48 @@ struct ls_provider_ops {
     uint64_t (*now_ns)(void *state);
 };
 #define LSI_PROVIDER_ABI 1
+
+struct ls_group {
+    const struct ls_provider_ops *ops;
+    struct ls_provider_ops table;    /* what ops points to where the provider carries messages */
+    void *state;                     /* the provider's */
+    struct ls_group_options options; /* as created, with an own rendezvous and no members */
+    struct ls_group *parent;         /* sub-groups: the group that it was split from */
+    const struct lsi_origin *origin; /* sub-groups, while they are created */
+    unsigned splits;                 /* how often it was split */
+    struct ls_member *members;
+    int *names; /* members' ranks in sentences, where they are others */
+    int world;
+    int rank;
+    uint64_t generation;
+    int64_t wait_deadline_ms; /* now, by the pace */
+    uint64_t pace_ns;         /* of the slowest recent steps */
+    uint64_t sequence;        /* of the newest started operation */
+    uint64_t settled;         /* of the newest that has ended: they end in order */
+    uint64_t completed;       /* of the newest that ended well */
+    struct lsi_turns *turns;  /* of the group that all were split from */
+    struct lsi_turns own_turns;
+    _Atomic int held; /* waits of streams for operations */
+    struct ls_request *head;
+    struct ls_request *tail;
+    struct ls_request *spare;
+    struct ls_request *made; /* all there are, by made_before: those that nobody waited for end with the group */
+    struct lsi_tree_cache trees;
+    struct lsi_choices choices;
+    struct ls_tree_layout *flat; /* one leaf a rank: ALL_REDUCE and REDUCE_SCATTER */
+    void **plain;                /* memory of ls_group_register where the provider has none of its own */
+    int plain_count;
+    _Atomic uint64_t bytes_moved;
+    uint64_t ticks;      /* the provider raises it with every bit of progress */
+    uint64_t seen_ticks; /* at since_ns, when the silence began */
+    uint64_t since_ns;
+    int told_wait; /* the rank of which peers were told that this member waits long for it; -1: none */
+    int waits_for; /* rank, for the sentence of a timeout */
+    _Atomic uint64_t wait_word, wait_since_ns; /* what ls_group_waiting gives, see waiting.c */
+    const char *waits_why;                     /* "has not started it" */
+    _Atomic int end_state;                     /* 0 runs, 1 is being written, 2 ended */
+    struct lsi_end end;
+};
 
 extern const struct ls_provider_ops lsi_self_provider;
 extern const struct ls_provider_ops lsi_shm_provider;

@@ -250,41 +250,6 @@ enum ls_status lsi_message_progress(void *state, struct ls_request *request, str
     return status;
 }
 
-bool lsi_message_idle(void *state, int round)
-{
-    struct lsi_message *m = state;
-
-    return m->ops->idle(m->links, round);
-}
-
-void lsi_message_abort(void *state)
-{
-    struct lsi_message *m = state;
-
-    m->ops->abort(m->links);
-}
-
-enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err)
-{
-    struct lsi_message *m = state;
-
-    return m->ops->look(m->links, culprit, err);
-}
-
-void lsi_message_tell_wait(void *state, int rank)
-{
-    struct lsi_message *m = state;
-
-    m->ops->tell_wait(m->links, rank);
-}
-
-int lsi_message_heard_wait(void *state, int peer)
-{
-    struct lsi_message *m = state;
-
-    return m->ops->heard_wait(m->links, peer);
-}
-
 void lsi_message_destroy(void *state)
 {
     struct lsi_message *m = state;

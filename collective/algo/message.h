@@ -11,9 +11,14 @@
 #include "collective/reduce.h"
 
 struct lsi_algorithm;
+struct lsi_link;
 
 /* What carries the bytes. All calls come from the group's thread but abort. */
 struct lsi_links_ops {
+    /* Connects all members within options->form_deadline_ms. *links is returned and ends with destroy; *link, counters
+     * a rank, are the links'. The listener stays the caller's. NULL where the provider has a create of its own. */
+    enum ls_status (*open)(const struct ls_group_options *options, struct ls_group *group, void **links,
+                           struct lsi_link **link, struct ls_error *err);
     /* Queues bytes (> 0) for a peer; data stays untouched until it is sent. */
     enum ls_status (*send)(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
     /* Queues the place for the next bytes of a peer. Sends and receives match one to one, in order. */
@@ -36,6 +41,18 @@ struct lsi_links_ops {
     /* Optional: the carrier's own algorithm for an operation whose values do not fit the frames. */
     const struct lsi_algorithm *(*algorithm)(void *state, const struct ls_request *request);
 };
+
+/* Links over other links (hybrid, nccl over tcp): their state begins with this one, and what is only handed on goes to
+ * these functions. */
+struct lsi_over {
+    const struct lsi_links_ops *ops;
+    void *links;
+};
+enum ls_status lsi_over_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
+enum ls_status lsi_over_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err);
+enum ls_status lsi_over_look(void *state, int *culprit, struct ls_error *err);
+void lsi_over_tell_wait(void *state, int rank);
+int lsi_over_heard_wait(void *state, int peer);
 
 /* Counted by the carrier; read by the algorithms. */
 struct lsi_link {
@@ -115,12 +132,10 @@ bool lsi_message_supports(int kind, enum lsi_way way);
 const struct lsi_algorithm *lsi_message_algorithm(int kind, enum lsi_way way);
 enum ls_status lsi_message_publish(void *state, struct ls_request *request, struct ls_error *err);
 enum ls_status lsi_message_progress(void *state, struct ls_request *request, struct ls_error *err);
-bool lsi_message_idle(void *state, int round);
-void lsi_message_abort(void *state);
 void lsi_message_destroy(void *state);
-enum ls_status lsi_message_look(void *state, int *culprit, struct ls_error *err);
-void lsi_message_tell_wait(void *state, int rank);
-int lsi_message_heard_wait(void *state, int peer);
+/* A provider's table, complete: itself where it carries no messages (links is NULL), else a copy in `room` whose slots
+ * that were left NULL are the engine's (provider.c). tell_wait and heard_wait stay NULL where the links have none. */
+const struct ls_provider_ops *lsi_message_complete(const struct ls_provider_ops *ops, struct ls_provider_ops *room);
 
 /* For algorithms: own partial number `own` of elements [begin, begin + length): the leaf itself, or its leaves added
  * into room. */

@@ -11,24 +11,10 @@
 
 #include "core/base/alloc.h"
 
-static enum ls_status hybrid_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
-{
-    struct hybrid *h = state;
-
-    return h->outer->send(h->links, peer, data, bytes, err);
-}
-
-static enum ls_status hybrid_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
-{
-    struct hybrid *h = state;
-
-    return h->outer->receive(h->links, peer, data, bytes, err);
-}
-
 static enum ls_status hybrid_poll(void *state, int *culprit, struct ls_error *err)
 {
     struct hybrid *h = state;
-    enum ls_status status = h->outer->poll(h->links, culprit, err);
+    enum ls_status status = h->over.ops->poll(h->over.links, culprit, err);
 
     return status != LS_OK ? status : lsi_hybrid_inner_look(h, culprit, err);
 }
@@ -40,19 +26,19 @@ static bool hybrid_idle(void *state, int round)
     bool slept;
 
     if (h->request == NULL)
-        return h->outer->idle(h->links, round);
+        return h->over.ops->idle(h->over.links, round);
     slept = h->inner->ops->idle(h->inner->state, round);
     /* Words of other hosts, an abort or for whom somebody waits, must be heard here too; what ends it the next poll
      * says. */
     if (slept || (round & 63) == 63)
-        (void)h->outer->look(h->links, &culprit, NULL);
+        (void)h->over.ops->look(h->over.links, &culprit, NULL);
     return slept;
 }
 
 static enum ls_status hybrid_look(void *state, int *culprit, struct ls_error *err)
 {
     struct hybrid *h = state;
-    enum ls_status status = h->outer->look(h->links, culprit, err);
+    enum ls_status status = h->over.ops->look(h->over.links, culprit, err);
 
     return status != LS_OK ? status : lsi_hybrid_inner_look(h, culprit, err);
 }
@@ -61,7 +47,7 @@ static void hybrid_abort(void *state)
 {
     struct hybrid *h = state;
 
-    h->outer->abort(h->links);
+    h->over.ops->abort(h->over.links);
     lsi_hybrid_inner_abort(h);
 }
 
@@ -70,23 +56,9 @@ static void hybrid_destroy(void *state)
     struct hybrid *h = state;
 
     lsi_hybrid_inner_destroy(h);
-    h->outer->destroy(h->links);
+    h->over.ops->destroy(h->over.links);
     lsi_hybrid_plans_deinit(h);
     ls_free(h);
-}
-
-static void hybrid_tell_wait(void *state, int rank)
-{
-    struct hybrid *h = state;
-
-    h->outer->tell_wait(h->links, rank);
-}
-
-static int hybrid_heard_wait(void *state, int peer)
-{
-    struct hybrid *h = state;
-
-    return h->outer->heard_wait(h->links, peer);
 }
 
 static const struct lsi_algorithm *hybrid_algorithm(void *state, const struct ls_request *request)
@@ -105,15 +77,15 @@ static const struct lsi_algorithm *hybrid_algorithm(void *state, const struct ls
 }
 
 static const struct lsi_links_ops links_ops = {
-    .send = hybrid_send,
-    .receive = hybrid_receive,
+    .send = lsi_over_send,
+    .receive = lsi_over_receive,
     .poll = hybrid_poll,
     .idle = hybrid_idle,
     .abort = hybrid_abort,
     .destroy = hybrid_destroy,
     .look = hybrid_look,
-    .tell_wait = hybrid_tell_wait,
-    .heard_wait = hybrid_heard_wait,
+    .tell_wait = lsi_over_tell_wait,
+    .heard_wait = lsi_over_heard_wait,
     .algorithm = hybrid_algorithm,
 };
 
@@ -137,8 +109,8 @@ const struct lsi_algorithm lsi_hybrid_inside = {.name = "inside", .begin = insid
 static void give_up(struct ls_group *group, enum ls_status status, const char *reason)
 {
     (void)lsi_group_end(group, status, -1, reason);
-    lsi_message_abort(group->state);
-    lsi_message_destroy(group->state);
+    group->ops->abort(group->state);
+    group->ops->destroy(group->state);
     group->state = NULL;
 }
 
@@ -154,9 +126,9 @@ static enum ls_status hybrid_create(const struct ls_group_options *options, stru
     if (h == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     h->group = group;
-    h->outer = &lsi_tcp_links;
+    h->over.ops = &lsi_tcp_links;
     lsi_hybrid_place(h);
-    status = lsi_tcp_links_open(options, group, &h->links, &link, err);
+    status = lsi_tcp_links_open(options, group, &h->over.links, &link, err);
     if (status != LS_OK) {
         ls_free(h);
         return status;
@@ -206,17 +178,10 @@ const struct ls_provider_ops lsi_hybrid_provider = {
     .abi = LSI_PROVIDER_ABI,
     .name = "hybrid",
     .create = hybrid_create,
-    .publish = lsi_message_publish,
-    .progress = lsi_message_progress,
-    .idle = lsi_message_idle,
-    .abort = lsi_message_abort,
-    .destroy = lsi_message_destroy,
+    .links = &links_ops,
     .reserve = hybrid_reserve,
     .map = hybrid_map,
     .supports = hybrid_supports,
-    .look = lsi_message_look,
     .listens = true,
-    .tell_wait = lsi_message_tell_wait,
-    .heard_wait = lsi_message_heard_wait,
     .drives_beside = drives_beside,
 };

@@ -52,9 +52,8 @@ struct hybrid_running {
 };
 
 struct hybrid {
+    struct lsi_over over; /* the mesh */
     struct ls_group *group;
-    const struct lsi_links_ops *outer;
-    void *links; /* of the mesh */
     struct ls_group *inner;
     int hosts;
     int lanes;

@@ -273,17 +273,6 @@ static uint32_t mpi_context(void *state)
     return atomic_load(&newest_context);
 }
 
-static const struct lsi_links_ops links_ops = {
-    .segment_bytes = 512 * 1024,
-    .send = mpi_send,
-    .receive = mpi_receive,
-    .poll = mpi_poll,
-    .idle = mpi_idle,
-    .abort = mpi_abort,
-    .destroy = mpi_destroy,
-    .look = mpi_poll,
-};
-
 /* Those of a sub-group are where they are in the group that it was split from. */
 static enum ls_status place_split(struct mpi *mpi, struct ls_error *err)
 {
@@ -415,11 +404,10 @@ static enum ls_status form(struct mpi *mpi, const struct ls_group_options *optio
     return status;
 }
 
-static enum ls_status mpi_create(const struct ls_group_options *options, struct ls_group *group, void **state,
-                                 struct ls_error *err)
+static enum ls_status mpi_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                               struct lsi_link **link, struct ls_error *err)
 {
     const struct mpi_launch *launch = lsi_mpi_launch_get();
-    struct lsi_message *message;
     struct mpi *mpi;
     enum ls_status status;
 
@@ -436,11 +424,22 @@ static enum ls_status mpi_create(const struct ls_group_options *options, struct 
         mpi_destroy(mpi);
         return status;
     }
-    status = lsi_message_create(group, &links_ops, mpi, mpi->links, &message, err);
-    if (status == LS_OK)
-        *state = message;
-    return status;
+    *links = mpi;
+    *link = mpi->links;
+    return LS_OK;
 }
+
+static const struct lsi_links_ops links_ops = {
+    .open = mpi_open,
+    .segment_bytes = 512 * 1024,
+    .send = mpi_send,
+    .receive = mpi_receive,
+    .poll = mpi_poll,
+    .idle = mpi_idle,
+    .abort = mpi_abort,
+    .destroy = mpi_destroy,
+    .look = mpi_poll,
+};
 
 /* Bytes move while the other thread polls, where MPI lets it. */
 static bool drives_beside(const void *state)
@@ -459,14 +458,8 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
     .name = "mpi",
-    .create = mpi_create,
-    .publish = lsi_message_publish,
-    .progress = lsi_message_progress,
-    .idle = lsi_message_idle,
-    .abort = lsi_message_abort,
-    .destroy = lsi_message_destroy,
+    .links = &links_ops,
     .supports = lsi_message_supports,
-    .look = lsi_message_look,
     .context = mpi_context,
     .drives_beside = drives_beside,
     .one_thread = one_thread,

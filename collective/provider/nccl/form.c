@@ -37,7 +37,8 @@ static enum ls_status send_cards(struct forming *forming, int round, struct ls_e
     *card_of(forming, round, group->rank) = forming->own[round];
     for (int r = 0; r < group->world && status == LS_OK; r++)
         if (r != group->rank)
-            status = lsi_tcp_links.send(forming->nccl->links, r, &forming->own[round], sizeof forming->own[0], err);
+            status =
+                lsi_tcp_links.send(forming->nccl->over.links, r, &forming->own[round], sizeof forming->own[0], err);
     return status;
 }
 
@@ -48,7 +49,7 @@ static enum ls_status expect_cards(struct forming *forming, int round, struct ls
 
     for (int r = 0; r < group->world && status == LS_OK; r++)
         if (r != group->rank)
-            status = lsi_tcp_links.receive(forming->nccl->links, r, card_of(forming, round, r),
+            status = lsi_tcp_links.receive(forming->nccl->over.links, r, card_of(forming, round, r),
                                            sizeof(struct nccl_card), err);
     forming->goal[round] = (uint64_t)round + 1;
     return status;
@@ -66,7 +67,7 @@ static enum ls_status look_at_cards(struct forming *forming, int round, bool *al
     enum ls_status status;
     int culprit;
 
-    status = lsi_tcp_links.poll(forming->nccl->links, &culprit, err);
+    status = lsi_tcp_links.poll(forming->nccl->over.links, &culprit, err);
     *all = true;
     for (int r = 0; r < group->world; r++) {
         enum ls_status judged = LS_OK;
@@ -111,7 +112,7 @@ static enum ls_status meet(struct forming *forming, struct ls_error *err)
         if (status == LS_OK && !all && lsi_form_over(forming->options, forming->deadline_ns))
             return too_late(forming, 0, err);
         if (status == LS_OK && !all)
-            (void)lsi_tcp_links.idle(forming->nccl->links, i);
+            (void)lsi_tcp_links.idle(forming->nccl->over.links, i);
     }
     return status;
 }
@@ -169,7 +170,7 @@ static void tell_failure(struct forming *forming, int round, enum ls_status stat
     (void)snprintf(forming->own[round].reason, sizeof forming->own[round].reason, "%s", why->message);
     (void)send_cards(forming, round, NULL);
     for (int i = 0; i < 3; i++)
-        (void)lsi_tcp_links.poll(forming->nccl->links, &culprit, NULL);
+        (void)lsi_tcp_links.poll(forming->nccl->over.links, &culprit, NULL);
 }
 
 static enum ls_status connect_all(struct forming *forming, struct ls_error *err)
@@ -200,7 +201,7 @@ static enum ls_status connect_all(struct forming *forming, struct ls_error *err)
             return ls_error_set(err, LS_ETIMEOUT, "%s", own.message);
         }
         if (status == LS_OK && !all)
-            (void)lsi_tcp_links.idle(forming->nccl->links, i);
+            (void)lsi_tcp_links.idle(forming->nccl->over.links, i);
     }
     return status;
 }

@@ -79,9 +79,9 @@ struct nccl_program {
 };
 
 struct nccl {
+    struct lsi_over over; /* lsi_tcp_links */
     struct ls_group *group;
     const struct nccl_library *library;
-    void *links; /* of lsi_tcp_links */
     struct nccl_handle *handle;
     void *cards[2]; /* of forming; the links may still look at them */
     struct cuda_stream *stream;

@@ -201,18 +201,6 @@ static int sim_heard_wait(void *state, int peer)
     return rank;
 }
 
-static const struct lsi_links_ops links_ops = {
-    .send = sim_send,
-    .receive = sim_receive,
-    .poll = sim_poll,
-    .idle = sim_idle,
-    .abort = sim_abort,
-    .destroy = sim_destroy,
-    .look = sim_poll,
-    .tell_wait = sim_tell_wait,
-    .heard_wait = sim_heard_wait,
-};
-
 static enum ls_status attach(struct sim *sim, struct ls_error *err)
 {
     struct ls_sim_network *network = sim->network;
@@ -231,10 +219,9 @@ static enum ls_status attach(struct sim *sim, struct ls_error *err)
     return taken ? ls_error_set(err, LS_EINVAL, "rank %d has been in this network before", sim->group->rank) : LS_OK;
 }
 
-static enum ls_status sim_create(const struct ls_group_options *options, struct ls_group *group, void **state,
-                                 struct ls_error *err)
+static enum ls_status sim_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                               struct lsi_link **link, struct ls_error *err)
 {
-    struct lsi_message *message;
     struct sim *sim;
     enum ls_status status;
 
@@ -262,11 +249,23 @@ static enum ls_status sim_create(const struct ls_group_options *options, struct 
         ls_free(sim);
         return status;
     }
-    status = lsi_message_create(group, &links_ops, sim, sim->links, &message, err);
-    if (status == LS_OK)
-        *state = message;
-    return status;
+    *links = sim;
+    *link = sim->links;
+    return LS_OK;
 }
+
+static const struct lsi_links_ops links_ops = {
+    .open = sim_open,
+    .send = sim_send,
+    .receive = sim_receive,
+    .poll = sim_poll,
+    .idle = sim_idle,
+    .abort = sim_abort,
+    .destroy = sim_destroy,
+    .look = sim_poll,
+    .tell_wait = sim_tell_wait,
+    .heard_wait = sim_heard_wait,
+};
 
 static uint64_t sim_now(void *state)
 {
@@ -279,15 +278,7 @@ const struct ls_provider_ops lsi_sim_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
     .name = "sim",
-    .create = sim_create,
-    .publish = lsi_message_publish,
-    .progress = lsi_message_progress,
-    .idle = lsi_message_idle,
-    .abort = lsi_message_abort,
-    .destroy = lsi_message_destroy,
+    .links = &links_ops,
     .supports = lsi_message_supports,
-    .look = lsi_message_look,
-    .tell_wait = lsi_message_tell_wait,
-    .heard_wait = lsi_message_heard_wait,
     .now_ns = sim_now,
 };

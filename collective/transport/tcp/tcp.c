@@ -149,7 +149,18 @@ static bool drives_beside(const void *state)
     return true;
 }
 
+static enum ls_status tcp_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                               struct lsi_link **link, struct ls_error *err)
+{
+    enum ls_status status = lsi_tcp_links_open(options, group, links, link, err);
+
+    if (status == LS_OK)
+        lsi_tcp_links_watch(*links);
+    return status;
+}
+
 const struct lsi_links_ops lsi_tcp_links = {
+    .open = tcp_open,
     .send = tcp_send,
     .receive = tcp_receive,
     .poll = tcp_poll,
@@ -250,39 +261,12 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
     return LS_OK;
 }
 
-static enum ls_status tcp_create(const struct ls_group_options *options, struct ls_group *group, void **state,
-                                 struct ls_error *err)
-{
-    struct lsi_message *message;
-    struct lsi_link *link;
-    void *links;
-    enum ls_status status = lsi_tcp_links_open(options, group, &links, &link, err);
-
-    if (status != LS_OK)
-        return status;
-    lsi_tcp_links_watch(links);
-    status = lsi_message_create(group, &lsi_tcp_links, links, link, &message, err);
-    if (status != LS_OK)
-        return status;
-    ls_tcp_unlisten(options->listener);
-    *state = message;
-    return LS_OK;
-}
-
 const struct ls_provider_ops lsi_tcp_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
     .name = "tcp",
-    .create = tcp_create,
-    .publish = lsi_message_publish,
-    .progress = lsi_message_progress,
-    .idle = lsi_message_idle,
-    .abort = lsi_message_abort,
-    .destroy = lsi_message_destroy,
+    .links = &lsi_tcp_links,
     .supports = lsi_message_supports,
-    .look = lsi_message_look,
     .listens = true,
-    .tell_wait = lsi_message_tell_wait,
-    .heard_wait = lsi_message_heard_wait,
     .drives_beside = drives_beside,
 };
