@@ -4,71 +4,16 @@
  * the members is process k of the launch; replicas of one worker are told apart by tags. One mpirun is one gang: a
  * process that dies takes the launch with it (mpirun ends the others), an abort is told to all members.
  */
-#include "collective/algo/message.h"
 #include "collective/provider/mpi/mpi_internal.h"
 
 #include "core/base/alloc.h"
-#include "core/base/clock.h"
 
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define MOST_BYTES ((size_t)1 << 30)
-#define MOST_REPLICAS 16
 #define YIELD_ROUNDS 4000
-
-struct mpi_item {
-    struct ls_mpi_handle handle;
-    bool last; /* of its message: messages beyond 1 GiB go in several */
-};
-
-struct mpi_queue {
-    struct mpi_item *items;
-    size_t capacity;
-    size_t first;
-    size_t count;
-};
-
-struct mpi_peer {
-    int process;
-    int replica;
-    struct mpi_queue out;
-    struct mpi_queue in;
-};
-
-/* The word that ends a group. */
-struct mpi_word {
-    int32_t status;
-    int32_t culprit;
-    char reason[400];
-};
-
-struct mpi_greeting {
-    uint64_t generation;
-    uint64_t worker;
-    uint64_t incarnation;
-};
-
-struct mpi {
-    struct ls_group *group;
-    const struct ls_mpi_plugin *plugin;
-    struct mpi_peer *peers;
-    struct lsi_link *links;
-    struct ls_mpi_handle alarm;
-    bool alarm_posted;
-    bool has_heard;
-    struct mpi_word heard;
-    struct mpi_word said;
-    _Atomic int has_said;
-    uint32_t context; /* of its tags: 0 to 63 by generation, 64 to 127 sub-groups */
-};
-
-/* Sub-groups may run beside each other: each takes a context that no process of its members has used. */
-#define FIRST_SPLIT 64
-#define LAST_CONTEXT 127
-static _Atomic uint32_t newest_context = FIRST_SPLIT - 1;
 
 /* Of messages from one member to another; at most the 32,767 that every MPI allows. */
 static int tag_of(const struct mpi *mpi, int from_replica, int to_replica)
@@ -123,7 +68,7 @@ static enum ls_status post(struct mpi *mpi, int peer, void *data, size_t bytes, 
     return LS_OK;
 }
 
-static enum ls_status mpi_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
+enum ls_status lsi_mpi_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
 {
     struct mpi *mpi = state;
 
@@ -131,7 +76,7 @@ static enum ls_status mpi_send(void *state, int peer, const void *data, size_t b
     return post(mpi, peer, (void *)(uintptr_t)data, bytes, true, err);
 }
 
-static enum ls_status mpi_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
+enum ls_status lsi_mpi_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err)
 {
     struct mpi *mpi = state;
 
@@ -155,7 +100,7 @@ static int reap(const struct mpi *mpi, struct mpi_queue *queue, uint64_t *done_c
     return 0;
 }
 
-static enum ls_status listen_for_words(struct mpi *mpi)
+enum ls_status lsi_mpi_listen(struct mpi *mpi)
 {
     int tag = tag_of(mpi, 0, mpi->peers[mpi->group->rank].replica);
 
@@ -177,7 +122,7 @@ static enum ls_status hear(struct mpi *mpi, int *culprit, struct ls_error *err)
     return ls_error_set(err, lsi_peer_status(mpi->heard.status, LS_EPEER), "%s", mpi->heard.reason);
 }
 
-static enum ls_status mpi_poll(void *state, int *culprit, struct ls_error *err)
+enum ls_status lsi_mpi_poll(void *state, int *culprit, struct ls_error *err)
 {
     struct mpi *mpi = state;
 
@@ -194,7 +139,7 @@ static enum ls_status mpi_poll(void *state, int *culprit, struct ls_error *err)
 }
 
 /* MPI moves bytes inside its calls only: a sleep is short. */
-static bool mpi_idle(void *state, int round)
+bool lsi_mpi_idle(void *state, int round)
 {
     struct timespec pause = {0, 50000};
 
@@ -267,143 +212,6 @@ static void mpi_destroy(void *state)
         ls_free(mpi);
 }
 
-static uint32_t mpi_context(void *state)
-{
-    (void)state;
-    return atomic_load(&newest_context);
-}
-
-/* Those of a sub-group are where they are in the group that it was split from. */
-static enum ls_status place_split(struct mpi *mpi, struct ls_error *err)
-{
-    const struct lsi_origin *origin = mpi->group->origin;
-    const struct mpi *parent = ((struct lsi_message *)origin->group->state)->links;
-    uint32_t newest = atomic_load(&newest_context);
-
-    if (origin->context > LAST_CONTEXT)
-        return ls_error_set(err, LS_EUNSUPPORTED, "over MPI a run splits its groups at most %d times",
-                            LAST_CONTEXT - FIRST_SPLIT + 1);
-    mpi->context = origin->context;
-    while (newest < mpi->context && !atomic_compare_exchange_weak(&newest_context, &newest, mpi->context))
-        ;
-    for (int r = 0; r < mpi->group->world; r++) {
-        mpi->peers[r].process = parent->peers[origin->from[r]].process;
-        mpi->peers[r].replica = parent->peers[origin->from[r]].replica;
-    }
-    return LS_OK;
-}
-
-/* Process and replica of each member. */
-static enum ls_status place_members(struct mpi *mpi, struct ls_error *err)
-{
-    const struct mpi_launch *launch = lsi_mpi_launch_get();
-    const struct ls_group *group = mpi->group;
-    int processes = 0;
-
-    for (int r = 0; r < group->world; r++) {
-        struct mpi_peer *peer = &mpi->peers[r];
-        peer->process = -1;
-        for (int i = 0; i < r; i++)
-            if (group->members[i].worker == group->members[r].worker) {
-                peer->process = mpi->peers[i].process;
-                peer->replica = mpi->peers[i].replica + 1;
-            }
-        if (peer->process < 0)
-            peer->process = processes++;
-        if (peer->replica >= MOST_REPLICAS)
-            return ls_error_set(err, LS_EUNSUPPORTED, "over MPI a worker has at most %d replicas", MOST_REPLICAS);
-        if (peer->replica > 0 && !launch->any_thread)
-            return ls_error_set(err, LS_EUNSUPPORTED,
-                                "this MPI library allows one thread at a time; run with one "
-                                "replica a worker");
-    }
-    if (processes != launch->world || mpi->peers[group->rank].process != launch->rank)
-        return ls_error_set(err, LS_EINVAL,
-                            "the group has %d workers and rank %d would be process %d, but MPI started "
-                            "%d processes and this is number %d",
-                            processes, group->rank, mpi->peers[group->rank].process, launch->world, launch->rank);
-    return LS_OK;
-}
-
-static bool greeted(struct mpi *mpi, bool *here)
-{
-    bool all = true;
-
-    for (int r = 0; r < mpi->group->world; r++) {
-        here[r] = mpi->links[r].receives_done == mpi->links[r].receives_posted;
-        all = all && here[r] && mpi->links[r].sends_done == mpi->links[r].sends_posted;
-    }
-    return all;
-}
-
-static enum ls_status check_greetings(const struct mpi *mpi, const struct mpi_greeting *theirs, struct ls_error *err)
-{
-    char who[128];
-
-    for (int r = 0; r < mpi->group->world; r++) {
-        const struct ls_member *member = &mpi->group->members[r];
-        if (r != mpi->group->rank &&
-            (theirs[r].generation != mpi->group->generation || theirs[r].worker != member->worker ||
-             theirs[r].incarnation != member->incarnation))
-            return ls_error_set(err, LS_EDIVERGED, "%s says it is worker %llu of generation %llu",
-                                lsi_member_text(mpi->group, r, who), (unsigned long long)theirs[r].worker,
-                                (unsigned long long)theirs[r].generation);
-    }
-    return LS_OK;
-}
-
-/* Everybody tells everybody who it is. greetings: room for world + 1. */
-static enum ls_status greet(struct mpi *mpi, const struct ls_group_options *options, struct mpi_greeting *greetings,
-                            struct ls_error *err)
-{
-    struct ls_group *group = mpi->group;
-    uint64_t deadline = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u;
-    const struct ls_member *self = &group->members[group->rank];
-    bool here[LS_MAX_MEMBERS];
-    enum ls_status status = LS_OK;
-    int culprit;
-
-    greetings[group->world] = (struct mpi_greeting){group->generation, self->worker, self->incarnation};
-    for (int r = 0; r < group->world && status == LS_OK; r++) {
-        if (r == group->rank)
-            continue;
-        status = mpi_receive(mpi, r, &greetings[r], sizeof greetings[r], err);
-        if (status == LS_OK)
-            status = mpi_send(mpi, r, &greetings[group->world], sizeof greetings[0], err);
-    }
-    for (int round = 0; status == LS_OK; round++) {
-        status = mpi_poll(mpi, &culprit, err);
-        if (status == LS_OK && greeted(mpi, here))
-            return check_greetings(mpi, greetings, err);
-        if (status == LS_OK && ls_clock_now_ns() > deadline)
-            return lsi_missing(group, here, options->form_deadline_ms, err);
-        (void)mpi_idle(mpi, round);
-    }
-    return status;
-}
-
-static enum ls_status form(struct mpi *mpi, const struct ls_group_options *options, struct ls_error *err)
-{
-    size_t world = (size_t)mpi->group->world;
-    struct mpi_greeting *greetings = ls_alloc_zeroed(world + 1, sizeof *greetings);
-    enum ls_status status;
-
-    mpi->peers = ls_alloc_zeroed(world, sizeof mpi->peers[0]);
-    mpi->links = ls_alloc_zeroed(world, sizeof mpi->links[0]);
-    if (greetings == NULL || mpi->peers == NULL || mpi->links == NULL)
-        status = ls_error_set(err, LS_ENOMEM, "no memory for a group of %zu", world);
-    else
-        status = mpi->group->origin != NULL ? place_split(mpi, err) : place_members(mpi, err);
-    if (status == LS_OK)
-        status = listen_for_words(mpi);
-    if (status == LS_OK)
-        status = greet(mpi, options, greetings, err);
-    /* A greeting that is still under way holds the memory; the launch is over then. */
-    if (status == LS_OK)
-        ls_free(greetings);
-    return status;
-}
-
 static enum ls_status mpi_open(const struct ls_group_options *options, struct ls_group *group, void **links,
                                struct lsi_link **link, struct ls_error *err)
 {
@@ -418,8 +226,7 @@ static enum ls_status mpi_open(const struct ls_group_options *options, struct ls
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     mpi->group = group;
     mpi->plugin = launch->plugin;
-    mpi->context = (uint32_t)(group->generation % FIRST_SPLIT);
-    status = form(mpi, options, err);
+    status = lsi_mpi_form(mpi, options, err);
     if (status != LS_OK) {
         mpi_destroy(mpi);
         return status;
@@ -432,13 +239,13 @@ static enum ls_status mpi_open(const struct ls_group_options *options, struct ls
 static const struct lsi_links_ops links_ops = {
     .open = mpi_open,
     .segment_bytes = 512 * 1024,
-    .send = mpi_send,
-    .receive = mpi_receive,
-    .poll = mpi_poll,
-    .idle = mpi_idle,
+    .send = lsi_mpi_send,
+    .receive = lsi_mpi_receive,
+    .poll = lsi_mpi_poll,
+    .idle = lsi_mpi_idle,
     .abort = mpi_abort,
     .destroy = mpi_destroy,
-    .look = mpi_poll,
+    .look = lsi_mpi_poll,
 };
 
 /* Bytes move while the other thread polls, where MPI lets it. */
@@ -460,7 +267,7 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .name = "mpi",
     .links = &links_ops,
     .supports = lsi_message_supports,
-    .context = mpi_context,
+    .context = lsi_mpi_context,
     .drives_beside = drives_beside,
     .one_thread = one_thread,
 };
