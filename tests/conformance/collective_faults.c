@@ -4,6 +4,7 @@
  * differs or never comes. Every case ends by itself; each checks the status, the name in the sentence and the time it
  * took.
  */
+#include "tests/conformance/board.h"
 #include "tests/conformance/team.h"
 
 #include "collective/group_impl.h"
@@ -17,23 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* What the members of a case share, also as processes. */
-struct board {
-    _Atomic int waiting;
-    _Atomic int rounds;
-    _Atomic int ended;
-    _Atomic uint64_t event_ns;
-    _Atomic uint64_t slowest_ns;
-};
-
-static struct board *board;
-
-/* Generous: the machine may be busy with other work. */
-#define SOON_NS 400000000u
 
 static int expect(int rank, enum ls_status status, enum ls_status wanted, const char *name, const struct ls_error *err)
 {
@@ -42,25 +28,6 @@ static int expect(int rank, enum ls_status status, enum ls_status wanted, const 
     fprintf(stderr, "rank %d: status %d, wanted %d with \"%s\": %s\n", rank, status, wanted, name != NULL ? name : "",
             err->message);
     return 1;
-}
-
-static int expect_soon(int rank)
-{
-    uint64_t took = ls_clock_now_ns() - atomic_load(&board->event_ns);
-    uint64_t slowest = atomic_load(&board->slowest_ns);
-
-    while (took > slowest && !atomic_compare_exchange_weak(&board->slowest_ns, &slowest, took))
-        ;
-    if (took <= SOON_NS)
-        return 0;
-    fprintf(stderr, "rank %d: it took %.1f ms\n", rank, (double)took * 1e-6);
-    return 1;
-}
-
-static void until(_Atomic int *value, int wanted)
-{
-    while (atomic_load(value) < wanted)
-        (void)sched_yield();
 }
 
 /* A member of a case, in its group. */
@@ -126,9 +93,9 @@ static enum ls_status reduce(struct ls_group *group, float *src, float *dst, int
 
 static void *abort_from_thread(void *argument)
 {
-    until(&board->waiting, 3);
+    board_until(&board->ready, 3);
     wait_a_little();
-    atomic_store(&board->event_ns, ls_clock_now_ns());
+    board_mark();
     ls_group_abort(argument, "the operator said so");
     ls_group_abort(argument, "and again");
     return NULL;
@@ -144,15 +111,15 @@ static int abort_member(struct part *part)
     if (part->rank == 1)
         pthread_create(&aborter, NULL, abort_from_thread, part->group);
     if (part->rank != 3) {
-        atomic_fetch_add(&board->waiting, 1);
+        atomic_fetch_add(&board->ready, 1);
         failures += expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
-        failures += expect_soon(part->rank);
+        failures += board_soon(part->rank);
     }
     if (part->rank == 1)
         pthread_join(aborter, NULL);
     /* The others have given their part of the barrier: rank 3 may complete it, and nothing after it. */
     if (part->rank == 3) {
-        until(&board->ended, 3);
+        board_until(&board->ended, 3);
         (void)ls_group_run(part->group, &barrier, &part->err);
     }
     failures += expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
@@ -188,7 +155,7 @@ static int killed_member(struct part *part)
 {
     enum ls_status status = sum_without_end(part, *(int64_t *)part->argument);
 
-    return expect(part->rank, status, LS_EPEER, "rank 1 (worker 101", &part->err) + expect_soon(part->rank);
+    return expect(part->rank, status, LS_EPEER, "rank 1 (worker 101", &part->err) + board_soon(part->rank);
 }
 
 static int kill_one(struct team *team, int64_t count)
@@ -199,8 +166,8 @@ static int kill_one(struct team *team, int64_t count)
     atomic_store(&board->rounds, 0);
     for (int r = 0; r < 4; r++)
         pids[r] = team_spawn(team, r, take_part, &(struct act){killed_member, &count});
-    until(&board->rounds, 200);
-    atomic_store(&board->event_ns, ls_clock_now_ns());
+    board_until(&board->rounds, 200);
+    board_mark();
     kill(pids[1], SIGKILL);
     for (int r = 0; r < 4; r++) {
         int status;
@@ -293,8 +260,8 @@ static int deadline_member(struct part *part)
 
     if (part->rank != 1)
         failures += expect_barrier(part, part->group, LS_ETIMEOUT, "for rank 1 (worker 101");
-    atomic_fetch_add(&board->waiting, 1);
-    until(&board->waiting, part->team->world);
+    atomic_fetch_add(&board->ready, 1);
+    board_until(&board->ready, part->team->world);
     return failures;
 }
 
@@ -316,8 +283,8 @@ static int waits_member(struct part *part)
         failures = expect_barrier(part, part->group, LS_ETIMEOUT, "for rank 2 (worker 102");
         failures += strstr(part->err.message, "rank 1 waits for as well") == NULL;
     }
-    atomic_fetch_add(&board->waiting, 1);
-    until(&board->waiting, part->team->world);
+    atomic_fetch_add(&board->ready, 1);
+    board_until(&board->ready, part->team->world);
     return failures;
 }
 
@@ -357,19 +324,19 @@ static int split_member(struct part *part)
 
     if (failures > 0)
         return failures;
-    atomic_fetch_add(&board->waiting, 1);
+    atomic_fetch_add(&board->ready, 1);
     if (part->rank == 0) {
-        until(&board->waiting, 3);
+        board_until(&board->ready, 3);
         wait_a_little();
-        atomic_store(&board->event_ns, ls_clock_now_ns());
+        board_mark();
         ls_group_abort(part->group, "the operator said so");
     }
     if (part->rank == 1) {
         failures += expect_barrier(part, split, LS_EINTERRUPTED, "the operator said so");
-        failures += expect_soon(part->rank);
+        failures += board_soon(part->rank);
     }
     atomic_fetch_add(&board->ended, 1);
-    until(&board->ended, 3);
+    board_until(&board->ended, 3);
     ls_group_destroy(split);
     return failures;
 }
@@ -578,19 +545,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s PROVIDER [CASE]\n", argv[0]);
         return 2;
     }
-    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!board_open())
+        return 2;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct team team;
         if (argc > 2 ? strcmp(argv[2], cases[i].name) != 0 : cases[i].run == case_busy)
             continue; /* the busy one takes 13 s: only where it is asked for */
-        memset(board, 0, sizeof *board);
+        board_clear();
         if (!team_init(&team, argv[1], cases[i].world))
             return 2;
         int failed = cases[i].run(&team);
         team_deinit(&team);
         printf("%s %s: %s", argv[1], cases[i].name, failed == 0 ? "ok" : "FAILED");
-        if (atomic_load(&board->slowest_ns) > 0)
-            printf(", slowest %.2f ms", (double)atomic_load(&board->slowest_ns) * 1e-6);
+        board_print();
         printf("\n");
         fflush(stdout); /* children must not inherit it */
         failures += failed;

@@ -4,6 +4,7 @@
  * of a device's stream, over every provider. Results are consumed on a stream while the member starts and waits for
  * other operations; a group that was aborted, or whose member died, fails the stream with the culprit's name.
  */
+#include "tests/conformance/board.h"
 #include "tests/conformance/team.h"
 
 #include "core/base/clock.h"
@@ -16,26 +17,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define SLOTS 4
 #define ROUNDS 40
 #define MOST 30000
 #define LONG_NS UINT64_C(60000000000)
-/* Generous: the machine may be busy with other work. */
-#define SOON_NS 400000000u
-
-/* What the members of a case share, also as processes. */
-struct board {
-    _Atomic int ready;
-    _Atomic int ended;
-    _Atomic uint64_t event_ns;
-    _Atomic uint64_t slowest_ns;
-};
-
-static struct board *board;
-
 static int expect(int rank, const char *what, enum ls_status status, enum ls_status wanted, const char *name,
                   const struct ls_error *err)
 {
@@ -46,24 +33,10 @@ static int expect(int rank, const char *what, enum ls_status status, enum ls_sta
     return 1;
 }
 
-/* The stream of this member knows of the event that the case began with. */
+/* The stream of this member knows of the mishap. The simulator's time passes when all members wait. */
 static int expect_soon(const struct team *team, int rank)
 {
-    uint64_t took = ls_clock_now_ns() - atomic_load(&board->event_ns);
-    uint64_t slowest = atomic_load(&board->slowest_ns);
-
-    while (took > slowest && !atomic_compare_exchange_weak(&board->slowest_ns, &slowest, took))
-        ;
-    if (took <= SOON_NS || team->network != NULL) /* the simulator's time passes when all members wait */
-        return 0;
-    fprintf(stderr, "rank %d: it took %.1f ms\n", rank, (double)took * 1e-6);
-    return 1;
-}
-
-static void until(_Atomic int *value, int wanted)
-{
-    while (atomic_load(value) < wanted)
-        (void)sched_yield();
+    return team->network == NULL ? board_soon(rank) : 0;
 }
 
 /* A member with a device and a stream. */
@@ -226,120 +199,149 @@ static int consume(struct team *team, int rank, void *argument)
     return failures;
 }
 
-/* Hands the stream a barrier that the last rank never joins, with work behind it. */
-static int wait_in_vain(struct side *side, int *count, struct ls_fence *before)
+/* A member whose stream waits for a barrier that the last rank never joins, with work before the wait and behind it. */
+struct vain {
+    struct side side;
+    struct ls_fence before;
+    int count; /* works that have run */
+    bool waits;
+};
+
+static int wait_in_vain(struct vain *vain)
 {
     struct ls_collective barrier = {.kind = LS_BARRIER};
     struct ls_error err = LS_ERROR_INIT;
     struct ls_request *request = NULL;
+    struct side *side = &vain->side;
     int failures = expect(side->rank, "first", ls_group_run(side->group, &barrier, &err), LS_OK, NULL, &err);
 
-    failures += expect(side->rank, "call", ls_device_stream_call(side->stream, "count", count_up, count, &err), LS_OK,
-                       NULL, &err);
-    *before = ls_device_stream_record(side->stream);
-    if (failures > 0 || side->rank == side->team->world - 1)
+    failures += expect(side->rank, "call", ls_device_stream_call(side->stream, "count", count_up, &vain->count, &err),
+                       LS_OK, NULL, &err);
+    vain->before = ls_device_stream_record(side->stream);
+    if (failures > 0 || !vain->waits)
         return failures;
     failures += expect(side->rank, "start", ls_group_start(side->group, &barrier, &request, &err), LS_OK, NULL, &err);
     failures += expect(side->rank, "wait on a stream", ls_request_wait_on_stream(request, side->stream, &err), LS_OK,
                        NULL, &err);
-    failures += expect(side->rank, "call", ls_device_stream_call(side->stream, "count", count_up, count, &err), LS_OK,
-                       NULL, &err);
+    failures += expect(side->rank, "call", ls_device_stream_call(side->stream, "count", count_up, &vain->count, &err),
+                       LS_OK, NULL, &err);
+    return failures;
+}
+
+/* A member of such a case: `mishap` is its part, and the number of checks that failed in it. */
+static int in_vain(struct team *team, int rank, int (*mishap)(struct vain *vain))
+{
+    struct vain vain = {.waits = rank < team->world - 1};
+    int failures;
+
+    if (!open_side(&vain.side, team, rank))
+        return 1;
+    failures = wait_in_vain(&vain);
+    atomic_fetch_add(&board->ready, 1);
+    failures += mishap(&vain);
+    atomic_fetch_add(&board->ended, 1);
+    board_until(&board->ended, team->world);
+    close_side(&vain.side);
     return failures;
 }
 
 /* The stream has failed by that name, without a step of the work behind its wait. */
-static int failed_stream(struct side *side, enum ls_status wanted, const char *name, const int *count,
-                         const struct ls_fence *before)
+static int failed_stream(const struct vain *vain, enum ls_status wanted, const char *name)
 {
     struct ls_error err = LS_ERROR_INIT;
-    int failures = 0;
+    int rank = vain->side.rank, failures = 0;
 
-    failures += expect(side->rank, "synchronize", ls_device_stream_synchronize(side->stream, &err), wanted, name, &err);
-    failures += expect(side->rank, "before", ls_fence_test(before, &err), LS_OK, NULL, &err);
-    if (*count != 1) {
-        fprintf(stderr, "rank %d: %d works have run, not one\n", side->rank, *count);
+    failures += expect(rank, "synchronize", ls_device_stream_synchronize(vain->side.stream, &err), wanted, name, &err);
+    failures += expect(rank, "before", ls_fence_test(&vain->before, &err), LS_OK, NULL, &err);
+    if (vain->count != 1) {
+        fprintf(stderr, "rank %d: %d works have run, not one\n", rank, vain->count);
         failures++;
     }
     return failures;
 }
 
+/* Once all streams wait. */
+static void mark(const struct team *team)
+{
+    board_until(&board->ready, team->world);
+    board_mark();
+}
+
+static int abort_it(struct vain *vain)
+{
+    static const char why[] = "the operator said so";
+    struct ls_collective barrier = {.kind = LS_BARRIER};
+    struct ls_error err = LS_ERROR_INIT;
+    const struct side *side = &vain->side;
+    int failures;
+
+    if (!vain->waits) {
+        board_until(&board->ended, side->team->world - 1); /* it would complete what the others wait for */
+        return 0;
+    }
+    if (side->rank == 0) {
+        mark(side->team);
+        ls_group_abort(side->group, why);
+    }
+    failures = failed_stream(vain, LS_EINTERRUPTED, why) + expect_soon(side->team, side->rank);
+    return failures +
+           expect(side->rank, "afterwards", ls_group_run(side->group, &barrier, &err), LS_EINTERRUPTED, why, &err);
+}
+
 /* Rank 0 aborts the group while the streams wait: all of them say so. */
 static int aborted(struct team *team, int rank, void *argument)
 {
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
-    struct ls_fence before;
-    struct side side;
-    int count = 0, failures;
-
     (void)argument;
-    if (!open_side(&side, team, rank))
-        return 1;
-    failures = wait_in_vain(&side, &count, &before);
-    atomic_fetch_add(&board->ready, 1);
-    if (rank == 0) {
-        until(&board->ready, team->world);
-        atomic_store(&board->event_ns, ls_clock_now_ns());
-        ls_group_abort(side.group, "the operator said so");
-    }
-    if (rank < team->world - 1)
-        failures +=
-            failed_stream(&side, LS_EINTERRUPTED, "the operator said so", &count, &before) + expect_soon(team, rank);
-    else
-        until(&board->ended, team->world - 1); /* it would complete what the others wait for */
-    if (rank < team->world - 1)
-        failures += expect(rank, "afterwards", ls_group_run(side.group, &barrier, &err), LS_EINTERRUPTED,
-                           "the operator said so", &err);
-    atomic_fetch_add(&board->ended, 1);
-    until(&board->ended, team->world);
-    close_side(&side);
-    return failures;
+    return in_vain(team, rank, abort_it);
+}
+
+static int close_it(struct vain *vain)
+{
+    struct side *side = &vain->side;
+
+    if (side->rank != 0)
+        return vain->waits
+                   ? failed_stream(vain, LS_EINTERRUPTED, "stream update was closed while it waited for operation")
+                   : 0;
+    mark(side->team);
+    ls_device_stream_destroy(side->stream);
+    side->stream = NULL;
+    return expect_soon(side->team, side->rank);
 }
 
 /* Rank 0 destroys its stream in the middle of a wait: its group ends, the others' streams know why. */
 static int closed(struct team *team, int rank, void *argument)
 {
-    struct ls_fence before;
-    struct side side;
-    int count = 0, failures;
-
     (void)argument;
-    if (!open_side(&side, team, rank))
-        return 1;
-    failures = wait_in_vain(&side, &count, &before);
-    atomic_fetch_add(&board->ready, 1);
-    if (rank == 0) {
-        until(&board->ready, team->world);
-        atomic_store(&board->event_ns, ls_clock_now_ns());
-        ls_device_stream_destroy(side.stream);
-        side.stream = NULL;
-        failures += expect_soon(team, rank);
-    } else if (rank < team->world - 1)
-        failures += failed_stream(&side, LS_EINTERRUPTED, "stream update was closed while it waited for operation",
-                                  &count, &before);
-    atomic_fetch_add(&board->ended, 1);
-    until(&board->ended, team->world);
-    close_side(&side);
-    return failures;
+    return in_vain(team, rank, close_it);
+}
+
+static int miss_it(struct vain *vain)
+{
+    return vain->waits ? failed_stream(vain, LS_ETIMEOUT, "for rank 2 (worker 102") : 0;
 }
 
 /* The last rank stays away for longer than the group's deadline: the streams of the others name it. */
 static int silent(struct team *team, int rank, void *argument)
 {
-    struct ls_fence before;
-    struct side side;
-    int count = 0, failures;
-
     (void)argument;
-    if (!open_side(&side, team, rank))
-        return 1;
-    failures = wait_in_vain(&side, &count, &before);
-    if (rank < team->world - 1)
-        failures += failed_stream(&side, LS_ETIMEOUT, "for rank 2 (worker 102", &count, &before);
-    atomic_fetch_add(&board->ended, 1);
-    until(&board->ended, team->world);
-    close_side(&side);
-    return failures;
+    return in_vain(team, rank, miss_it);
+}
+
+static int lose_it(struct vain *vain)
+{
+    const struct side *side = &vain->side;
+
+    if (!vain->waits)
+        board_until(&board->ended, side->team->world); /* for ever */
+    return failed_stream(vain, LS_EPEER, "rank 2 (worker 102") + expect_soon(side->team, side->rank);
+}
+
+/* The last rank is killed while the streams of the others wait. */
+static int bereft(struct team *team, int rank, void *argument)
+{
+    (void)argument;
+    return in_vain(team, rank, lose_it);
 }
 
 /* A stream waits for an operation of a sub-group; the last rank, which is not in it, ends the whole. */
@@ -368,38 +370,17 @@ static int split(struct team *team, int rank, void *argument)
         failures += expect(rank, "first", ls_device_stream_synchronize(side.stream, &err), LS_OK, NULL, &err);
     atomic_fetch_add(&board->ready, 1);
     if (rank == last) {
-        until(&board->ready, team->world);
-        atomic_store(&board->event_ns, ls_clock_now_ns());
+        mark(team);
         ls_group_abort(side.group, "the operator said so");
     } else if (rank == 0)
         failures += expect(rank, "second", ls_device_stream_synchronize(side.stream, &err), LS_EINTERRUPTED,
                            "the operator said so", &err) +
                     expect_soon(team, rank);
     atomic_fetch_add(&board->ended, 1);
-    until(&board->ended, team->world);
+    board_until(&board->ended, team->world);
     ls_device_stream_destroy(side.stream);
     side.stream = NULL;
     ls_group_destroy(part);
-    close_side(&side);
-    return failures;
-}
-
-/* The last rank is killed while the streams of the others wait. */
-static int bereft(struct team *team, int rank, void *argument)
-{
-    struct ls_fence before;
-    struct side side;
-    int count = 0, failures;
-
-    (void)argument;
-    if (!open_side(&side, team, rank))
-        return 1;
-    failures = wait_in_vain(&side, &count, &before);
-    atomic_fetch_add(&board->ready, 1);
-    if (rank < team->world - 1)
-        failures += failed_stream(&side, LS_EPEER, "rank 2 (worker 102", &count, &before) + expect_soon(team, rank);
-    else
-        until(&board->ended, team->world); /* for ever */
     close_side(&side);
     return failures;
 }
@@ -411,9 +392,9 @@ static int kill_last(struct team *team)
 
     for (int r = 0; r < team->world; r++)
         pids[r] = team_spawn(team, r, bereft, NULL);
-    until(&board->ready, team->world);
-    atomic_store(&board->event_ns, ls_clock_now_ns());
+    mark(team);
     kill(pids[team->world - 1], SIGKILL);
+    atomic_fetch_add(&board->ended, 1); /* for it */
     for (int r = 0; r < team->world; r++) {
         int status = 0;
         waitpid(pids[r], &status, 0);
@@ -426,7 +407,7 @@ static int run_case(struct team *team, const char *kind, const char *name, team_
 {
     int failures;
 
-    memset(board, 0, sizeof *board);
+    board_clear();
     team->generation++;
     if (member == bereft)
         failures = kill_last(team);
@@ -434,8 +415,7 @@ static int run_case(struct team *team, const char *kind, const char *name, team_
         failures = strcmp(kind, "threads") == 0 ? team_run_threads(team, member, argument)
                                                 : team_run_processes(team, member, argument);
     printf("%s %s: %s", team->name, name, failures == 0 ? "ok" : "FAILED");
-    if (atomic_load(&board->slowest_ns) > 0)
-        printf(", slowest %.2f ms", (double)atomic_load(&board->slowest_ns) * 1e-6);
+    board_print();
     printf("\n");
     fflush(stdout); /* children must not inherit it */
     return failures;
@@ -465,7 +445,8 @@ int main(int argc, char **argv)
         struct team team = {.provider = argv[1]};
         return team_run_launched(&team, (int)world, consume, slots) != 0;
     }
-    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!board_open())
+        return 2;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct team team;
         if ((cases[i].world > 0 && world == 1) || (cases[i].processes && strcmp(argv[2], "processes") != 0))
