@@ -11,8 +11,7 @@
  * half of the beta terms, the same bits in all members.
  * Streams carry no labels: between two hosts values of segment s + 1 go before the sums of segment s, on both sides.
  */
-#include "collective/bf16.h"
-#include "collective/provider/hybrid/hybrid.h"
+#include "collective/provider/hybrid/slices.h"
 
 #include <string.h>
 
@@ -22,102 +21,10 @@
 
 enum { REDUCE_INSIDE, REDUCE_INSIDE_WAIT, REDUCE_ADD, REDUCE_MEET, REDUCE_MEET_WAIT };
 
-static bool scatters(const struct ls_request *request)
-{
-    return request->op.kind == LS_REDUCE_SCATTER;
-}
-
 static bool narrows(const struct ls_request *request)
 {
     return request->group->options.bf16_wire && request->op.dtype == LS_F32 &&
            (request->op.reduction == LS_SUM || request->op.reduction == LS_MEAN);
-}
-
-/* Bytes of elements between hosts. */
-static int64_t travelling(const struct hybrid *h, const struct ls_request *request, int64_t elements)
-{
-    return h->run.wire != NULL ? elements * (int64_t)sizeof(uint16_t) : lsi_bytes_of(request, elements);
-}
-
-static struct hybrid_span segment_of(const struct hybrid *h, const struct ls_request *request, int64_t s)
-{
-    struct lsi_piece piece = lsi_cut(request->op.count, h->run.piece * h->lanes, s);
-
-    return (struct hybrid_span){piece.begin, piece.length};
-}
-
-/* The part of segment s that a lane carries. */
-static struct hybrid_span slice_of(const struct hybrid *h, const struct ls_request *request, int64_t s, int lane)
-{
-    struct hybrid_span segment = segment_of(h, request, s), slice;
-
-    lsi_slice(segment.length, h->lanes, lane, &slice.begin, &slice.length);
-    slice.begin += segment.begin;
-    return slice;
-}
-
-static struct hybrid_span overlap(struct hybrid_span a, int64_t begin, int64_t end)
-{
-    int64_t from = a.begin > begin ? a.begin : begin;
-    int64_t to = a.begin + a.length < end ? a.begin + a.length : end;
-
-    return (struct hybrid_span){from, to > from ? to - from : 0};
-}
-
-/* A slice is made of pieces, each owned by a host: one a host, or the parts of the ranks. */
-static int piece_count(const struct lsi_message *m, const struct ls_request *request)
-{
-    return scatters(request) ? m->group->world : hybrid_of(m)->hosts;
-}
-
-static int piece_of(const struct hybrid *h, const struct ls_request *request, struct hybrid_span slice, int i,
-                    struct hybrid_span *piece)
-{
-    if (scatters(request)) {
-        *piece = overlap(slice, h->part_begin[i], h->part_begin[i + 1]);
-        return h->host_of[i];
-    }
-    lsi_slice(slice.length, h->hosts, i, &piece->begin, &piece->length);
-    piece->begin += slice.begin;
-    return i;
-}
-
-/* Staging: [segment % 2][own partial] of the own slice, then [segment % 2][partial] of the pieces that are ours. */
-static uint8_t *own_place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int own)
-{
-    const struct hybrid_running *run = &hybrid_of(m)->run;
-
-    return m->staging + ((s & 1) * run->plan->hosts->own_count + own) * lsi_bytes_of(request, run->piece);
-}
-
-static uint8_t *place(const struct lsi_message *m, const struct ls_request *request, int64_t s, int partial, int64_t at)
-{
-    const struct hybrid_running *run = &hybrid_of(m)->run;
-    const struct lsi_tree *tree = run->plan->hosts;
-    int64_t index = 2 * tree->own_count + (s & 1) * tree->partial_count + partial;
-
-    return m->staging + index * lsi_bytes_of(request, run->piece) + lsi_bytes_of(request, at);
-}
-
-/* Rooms of bf16, [segment % 2]: one for each own partial, one for each partial of the pieces that are ours, one for
- * sums. */
-enum wire_room { WIRE_OUT, WIRE_IN, WIRE_SUMS };
-
-static int wire_rooms(const struct lsi_tree *tree)
-{
-    return tree->max_partials + tree->partial_count + 1;
-}
-
-static uint16_t *wire(const struct hybrid *h, enum wire_room room, int64_t s, int partial)
-{
-    const struct lsi_tree *tree = h->run.plan->hosts;
-    int64_t index = (s & 1) * wire_rooms(tree) + partial;
-
-    if (room == WIRE_IN)
-        index += tree->max_partials;
-    if (room == WIRE_SUMS)
-        index += tree->max_partials + tree->partial_count;
-    return h->run.wire + index * h->run.piece;
 }
 
 /* Starts the sum of one of this host's partials of segment s. */
@@ -127,8 +34,8 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     const struct hybrid_plan *plan = h->run.plan;
     int partial = h->run.partial, first = plan->first_own[partial], own = plan->first_own[partial + 1] - first;
     const struct lsi_steps *steps = &plan->hosts->own[partial];
-    struct hybrid_span segment = segment_of(h, request, s);
-    void *out = own_place(m, request, s, partial);
+    struct hybrid_span segment = hybrid_segment(h, request, s);
+    void *out = hybrid_own_place(m, request, s, partial);
 
     for (int i = 0; i < own; i++)
         h->leaves[i] = (const uint8_t *)request->leaves[plan->own[first + i]] + lsi_bytes_of(request, segment.begin);
@@ -143,7 +50,7 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
                                    .layout = &plan->inside[partial],
                                    .leaves = h->leaves};
         for (int i = 0; i < hybrid_size(h, h->host); i++)
-            h->counts[i] = i < h->lanes ? slice_of(h, request, s, i).length : 0;
+            h->counts[i] = i < h->lanes ? hybrid_slice(h, request, s, i).length : 0;
         return lsi_hybrid_inner_start(h, &op, err);
     }
     if (steps->count == 0) {
@@ -165,143 +72,18 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     return LS_OK;
 }
 
-/* A piece of an own partial, from `at` of the slice on, to the host that owns it. */
-static enum ls_status give_piece(struct lsi_message *m, struct ls_request *request, int64_t s, int own, int owner,
-                                 struct hybrid_span inside, struct ls_error *err)
-{
-    struct hybrid *h = hybrid_of(m);
-    const void *values = h->run.values[s & 1][own] + lsi_bytes_of(request, inside.begin);
-
-    if (h->run.wire != NULL) {
-        uint16_t *narrow = wire(h, WIRE_OUT, s, own) + inside.begin;
-        lsi_bf16_narrow(narrow, values, inside.length);
-        values = narrow;
-    }
-    return lsi_post_send(m, hybrid_rank(h, owner, h->index), values, travelling(h, request, inside.length), err);
-}
-
-/* The partials of segment s to those who own the pieces, places for the ones of the pieces that are ours. */
-static enum ls_status give_partials(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
-{
-    struct hybrid *h = hybrid_of(m);
-    const struct lsi_tree *tree = h->run.plan->hosts;
-    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
-    int64_t at = 0;
-    enum ls_status status = LS_OK;
-
-    for (int i = 0; i < piece_count(m, request); i++) {
-        int owner = piece_of(h, request, slice, i, &piece);
-        struct hybrid_span inside = {piece.begin - slice.begin, piece.length};
-        for (int own = 0; own < tree->own_count && owner != h->host && status == LS_OK; own++)
-            status = give_piece(m, request, s, own, owner, inside, err);
-        for (int p = 0; p < tree->partial_count && owner == h->host && status == LS_OK; p++)
-            if (tree->partial_rank[p] != h->host)
-                status = lsi_post_receive(m, hybrid_rank(h, tree->partial_rank[p], h->index),
-                                          h->run.wire != NULL ? (void *)(wire(h, WIRE_IN, s, p) + at)
-                                                              : place(m, request, s, p, at),
-                                          travelling(h, request, piece.length), err);
-        at += owner == h->host ? piece.length : 0;
-    }
-    for (int r = 0; r < m->group->world; r++)
-        m->receive_goal[(s & 1) * m->group->world + r] = m->link[r].receives_posted;
-    return status;
-}
-
-static bool partials_are_here(struct lsi_message *m, int64_t s)
-{
-    for (int r = 0; r < m->group->world; r++)
-        if (m->link[r].receives_done < m->receive_goal[(s & 1) * m->group->world + r]) {
-            m->group->waits_for = r;
-            m->group->waits_why = "has not sent the partial sums of its host";
-            return false;
-        }
-    return true;
-}
-
-/* One of our pieces into the own window. */
-static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t s, struct hybrid_span piece,
-                      int64_t at)
-{
-    struct hybrid *h = hybrid_of(m);
-    const struct lsi_tree *tree = h->run.plan->hosts;
-    int64_t begin = piece.begin - slice_of(h, request, s, h->index).begin, skip = lsi_bytes_of(request, begin);
-    const void *top[LSI_MAX_LEAVES];
-    void *out = lsi_hybrid_window(h, h->index, s) + skip;
-
-    for (int p = 0; p < tree->partial_count; p++) {
-        bool own = tree->partial_rank[p] == h->host;
-        top[p] = own ? h->run.values[s & 1][tree->partial_index[p]] + skip : place(m, request, s, p, at);
-        if (!own && h->run.wire != NULL)
-            lsi_bf16_widen((void *)place(m, request, s, p, at), wire(h, WIRE_IN, s, p) + at, piece.length);
-    }
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &tree->top,
-        .inputs = top,
-        .outs = &out,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = request->op.dtype,
-    };
-    lsi_reduce_run(&reduce, piece.length);
-    if (h->run.wire != NULL && !scatters(request))
-        lsi_bf16_settle(wire(h, WIRE_SUMS, s, 0) + begin, out, piece.length);
-}
-
-/* Adds our pieces of segment s; sends them to the lane's members, and posts places for theirs. */
-static enum ls_status add_between(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
-{
-    struct hybrid *h = hybrid_of(m);
-    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
-    int64_t at = 0;
-    enum ls_status status = LS_OK;
-
-    for (int i = 0; i < piece_count(m, request) && status == LS_OK; i++) {
-        int owner = piece_of(h, request, slice, i, &piece);
-        int64_t skip = piece.begin - slice.begin, bytes = travelling(h, request, piece.length);
-        void *sums = h->run.wire != NULL ? (void *)(wire(h, WIRE_SUMS, s, 0) + skip)
-                                         : lsi_hybrid_window(h, h->index, s) + lsi_bytes_of(request, skip);
-        if (owner != h->host && !scatters(request))
-            status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), sums, bytes, err);
-        if (owner != h->host || bytes == 0)
-            continue;
-        add_piece(m, request, s, piece, at);
-        at += piece.length;
-        for (int host = 0; host < h->hosts && !scatters(request) && status == LS_OK; host++)
-            if (host != h->host)
-                status = lsi_post_send(m, hybrid_rank(h, host, h->index), sums, bytes, err);
-    }
-    return status;
-}
-
-/* The sums that came from other hosts as bf16, into the own window. */
-static void widen_sums(struct lsi_message *m, struct ls_request *request, int64_t s)
-{
-    struct hybrid *h = hybrid_of(m);
-    struct hybrid_span slice = slice_of(h, request, s, h->index), piece;
-
-    for (int i = 0; i < piece_count(m, request); i++) {
-        int owner = piece_of(h, request, slice, i, &piece);
-        int64_t skip = piece.begin - slice.begin;
-        if (owner != h->host)
-            lsi_bf16_widen((void *)(lsi_hybrid_window(h, h->index, s) + lsi_bytes_of(request, skip)),
-                           wire(h, WIRE_SUMS, s, 0) + skip, piece.length);
-    }
-}
-
 /* Everything of segment s that this member wants, from the windows of the lanes. */
 static void take(struct lsi_message *m, struct ls_request *request, int64_t s)
 {
     struct hybrid *h = hybrid_of(m);
     int rank = m->group->rank;
     uint8_t *dst = request->op.dst;
-    int64_t begin = scatters(request) ? h->part_begin[rank] : 0;
-    int64_t end = scatters(request) ? h->part_begin[rank + 1] : request->op.count;
+    int64_t begin = hybrid_scatters(request) ? h->part_begin[rank] : 0;
+    int64_t end = hybrid_scatters(request) ? h->part_begin[rank + 1] : request->op.count;
 
     for (int lane = 0; lane < h->lanes; lane++) {
-        struct hybrid_span slice = slice_of(h, request, s, lane);
-        struct hybrid_span part = overlap(slice, begin, end);
+        struct hybrid_span slice = hybrid_slice(h, request, s, lane);
+        struct hybrid_span part = hybrid_overlap(slice, begin, end);
         if (part.length == 0)
             continue;
         const uint8_t *from = lsi_hybrid_window(h, lane, s) + lsi_bytes_of(request, part.begin - slice.begin);
@@ -329,7 +111,7 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     places = 2 * (int64_t)h->run.plan->hosts->partial_count + 2 * h->run.plan->hosts->max_partials;
     piece = HYBRID_WINDOW_BYTES / size;
     /* Two segments of half the size. */
-    wires = narrows(request) ? wire_rooms(h->run.plan->hosts) : 0;
+    wires = narrows(request) ? hybrid_wire_rooms(h->run.plan->hosts) : 0;
     if (piece > STAGING_BYTES / (places + wires) / size)
         piece = STAGING_BYTES / (places + wires) / size;
     h->run.piece = piece > GRAIN ? piece / GRAIN * GRAIN : GRAIN;
@@ -339,7 +121,7 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     h->run.partial = 0;
     h->run.step = REDUCE_INSIDE;
     h->part_begin[0] = 0;
-    for (int r = 0; r < m->group->world && scatters(request); r++)
+    for (int r = 0; r < m->group->world && hybrid_scatters(request); r++)
         h->part_begin[r + 1] = h->part_begin[r] + request->op.counts[r];
     status = lsi_message_staging(m, hybrid_is_lane(h) ? (size_t)((places + wires) * h->run.piece * size) : 64, err);
     h->run.wire = NULL;
@@ -375,7 +157,7 @@ static enum ls_status inside(struct lsi_message *m, struct ls_request *request, 
         return status;
     }
     if (hybrid_is_lane(h))
-        status = give_partials(m, request, run->inside, err);
+        status = lsi_hybrid_give_partials(m, request, run->inside, err);
     run->partial = 0;
     run->inside++;
     return status;
@@ -395,17 +177,17 @@ static enum ls_status advance(struct lsi_message *m, struct ls_request *request,
             status = inside(m, request, err);
             break;
         case REDUCE_ADD:
-            if (hybrid_is_lane(h) && !partials_are_here(m, run->done))
+            if (hybrid_is_lane(h) && !lsi_hybrid_partials_are_here(m, run->done))
                 return LS_EAGAIN;
             if (hybrid_is_lane(h))
-                status = add_between(m, request, run->done, err);
+                status = lsi_hybrid_add_between(m, request, run->done, err);
             run->step = REDUCE_MEET;
             break;
         case REDUCE_MEET:
             if (!lsi_hybrid_received(m, "has not sent its sums"))
                 return LS_EAGAIN;
-            if (run->wire != NULL && hybrid_is_lane(h) && !scatters(request))
-                widen_sums(m, request, run->done);
+            if (run->wire != NULL && hybrid_is_lane(h) && !hybrid_scatters(request))
+                lsi_hybrid_widen_sums(m, request, run->done);
             status = lsi_hybrid_inner_start(h, &barrier, err);
             run->step = status == LS_OK ? REDUCE_MEET_WAIT : REDUCE_MEET;
             break;

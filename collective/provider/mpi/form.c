@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a group over MPI forms: the process, replica and tags of each member, then a greeting from everybody to everybody.
- * A sub-group takes places from the group that it was split from, and a context of its own.
+ * How a group over MPI forms: the process, replica and tags of each member, then a greeting from everybody to
+ * everybody. A sub-group takes places from the group that it was split from, and a context of its own.
  */
 #include "collective/provider/mpi/mpi_internal.h"
 

@@ -58,8 +58,8 @@ struct mpi {
     uint32_t context; /* of its tags: 0 to 63 by generation, 64 to 127 sub-groups */
 };
 
-/* form.c. Forms the group: its context, peers and links; greets all members within options->form_deadline_ms. On failure
- * what was made stays the state's. */
+/* form.c. Forms the group: its context, peers and links; greets all members within options->form_deadline_ms. On
+ * failure what was made stays the state's. */
 enum ls_status lsi_mpi_form(struct mpi *mpi, const struct ls_group_options *options, struct ls_error *err);
 /* As in ls_provider_ops. */
 uint32_t lsi_mpi_context(void *state);
