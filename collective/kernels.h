@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* Bytes that a spread works in. */
+/* Bytes that a spread works in; less than that is not worth stores past the cache. */
 #define LSI_BLOCK_BYTES ((size_t)256)
 /* A column beside those of enum ls_reduction: the division of a mean. */
 #define LSI_DIVIDE 4

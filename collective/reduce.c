@@ -39,7 +39,7 @@ static void store(void *dst, const void *src, size_t bytes, bool stream)
     size_t head = (64 - ((uintptr_t)d & 63)) & 63;
     const struct lsi_kernels *kernels = stream ? lsi_kernels_best() : NULL;
 
-    if (!stream || bytes < 256 || kernels->stream == NULL) {
+    if (!stream || bytes < LSI_BLOCK_BYTES || kernels->stream == NULL) {
         memcpy(d, s, bytes);
         return;
     }

@@ -5,7 +5,7 @@
 
 #include "collective/tree.h"
 
-/* out[i] = a[i] op b[i]; out may be a or b. */
+/* out[i] = a[i] op b[i] for `count` elements at any place; out may be a or b. */
 typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t count);
 
 /* NULL where the dtype cannot be reduced (bool, u8; integers: no mean). bf16, f16: each node of the tree is one
@@ -19,8 +19,8 @@ struct lsi_places {
     int count;
     int cached;
 };
-/* The same operation on `bytes` (whole blocks of 256) of a and b into several places at once, `at` bytes behind where
- * each begins; there they all begin a cache line. */
+/* The same operation on `bytes` (whole blocks of LSI_BLOCK_BYTES, kernels.h) of a and b into several places at once,
+ * `at` bytes behind where each begins; there they all begin a cache line. */
 typedef void (*lsi_spread)(const struct lsi_places *places, size_t at, const void *a, const void *b, size_t bytes);
 
 /* NULL where this processor has none. */
@@ -30,7 +30,7 @@ struct lsi_reduce {
     lsi_combine combine;
     size_t element_bytes;
     const struct lsi_steps *steps;
-    const void *const *inputs; /* where the elements of each input begin */
+    const void *const *inputs; /* where the elements of each input begin; borrowed */
     /* The result goes to each of them; none overlaps another or an input, but the first, which may be an input unless
      * stream is set. */
     void *const *outs;
@@ -42,7 +42,7 @@ struct lsi_reduce {
     int divisor;
     enum ls_dtype dtype;
 };
-/* Elements [0, count). */
+/* Elements [0, count) of the inputs into the results, which are the caller's; cannot fail. */
 void lsi_reduce_run(const struct lsi_reduce *reduce, int64_t count);
 /* memcpy past the cache; ends with a store fence. */
 void lsi_copy_stream(void *dst, const void *src, size_t bytes);
