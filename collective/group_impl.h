@@ -232,6 +232,13 @@ static inline int64_t lsi_bytes_of(const struct ls_request *request, int64_t ele
     return elements * (int64_t)request->element_bytes;
 }
 
+/* The request's reduction of `length` elements along steps, from where their inputs begin, into out. A partial is left
+ * as it is; a result is divided where the reduction is a mean. */
+void lsi_add_partial(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
+                     void *out, int64_t length);
+void lsi_add_result(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
+                    void *out, int64_t length);
+
 /* What rank `from` gives rank `to` in an ALL_TO_ALL: elements, where they begin in the source and in the result. */
 struct lsi_pair {
     int64_t length;

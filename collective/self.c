@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The provider of a world of one: every operation is a local sum or copy. */
 #include "collective/group_impl.h"
-#include "collective/reduce.h"
 
 #include <string.h>
 
@@ -29,17 +28,7 @@ static enum ls_status self_progress(void *state, struct ls_request *request, str
     (void)state;
     (void)err;
     if (op->kind <= LS_REDUCE_SCATTER) {
-        struct lsi_reduce reduce = {
-            .combine = lsi_combine_get(op->dtype, op->reduction),
-            .element_bytes = request->element_bytes,
-            .steps = &request->tree->own[0],
-            .inputs = request->leaves,
-            .outs = &op->dst,
-            .out_count = 1,
-            .divisor = request->divisor,
-            .dtype = op->dtype,
-        };
-        lsi_reduce_run(&reduce, op->count);
+        lsi_add_result(request, &request->tree->own[0], request->leaves, op->dst, op->count);
     } else if ((op->kind == LS_ALL_GATHER || op->kind == LS_ALL_TO_ALL) && op->counts[0] > 0) {
         memcpy(op->dst, op->src, (size_t)op->counts[0] * request->element_bytes);
     }

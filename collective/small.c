@@ -4,7 +4,6 @@
  * another, the own part, or the root's), everybody gets everybody's and works out the result alone.
  */
 #include "collective/group_impl.h"
-#include "collective/reduce.h"
 
 #include <string.h>
 
@@ -43,15 +42,7 @@ void lsi_small_write(const struct ls_request *request, void *values)
         memcpy(values, op->dst, (size_t)op->count * request->element_bytes);
     for (int i = 0; request->tree != NULL && i < request->tree->own_count; i++) {
         void *out = (uint8_t *)values + (size_t)i * (size_t)op->count * request->element_bytes;
-        struct lsi_reduce reduce = {
-            .combine = lsi_combine_get(op->dtype, op->reduction),
-            .element_bytes = request->element_bytes,
-            .steps = &request->tree->own[i],
-            .inputs = request->leaves,
-            .outs = &out,
-            .out_count = 1,
-        };
-        lsi_reduce_run(&reduce, op->count);
+        lsi_add_partial(request, &request->tree->own[i], request->leaves, out, op->count);
     }
 }
 
@@ -92,17 +83,7 @@ static void add(const struct ls_request *request, const void *const *values, con
     for (int i = 0; i < tree->partial_count; i++)
         inputs[i] = (const uint8_t *)values[tree->partial_rank[i]] +
                     (size_t)(tree->partial_index[i] * op->count + begin) * request->element_bytes;
-    struct lsi_reduce sum = {
-        .combine = lsi_combine_get(op->dtype, op->reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &tree->top,
-        .inputs = inputs,
-        .outs = &op->dst,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = op->dtype,
-    };
-    lsi_reduce_run(&sum, length);
+    lsi_add_result(request, &tree->top, inputs, op->dst, length);
 }
 
 void lsi_small_finish(const struct ls_request *request, const void *const *values, const void **inputs)

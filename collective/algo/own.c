@@ -19,15 +19,7 @@ const void *lsi_own_partial(struct lsi_message *m, const struct ls_request *requ
     if (steps->count == 0)
         return (const uint8_t *)request->leaves[steps->only] + begin * (int64_t)request->element_bytes;
     point_at(m, request, 0, begin);
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = steps,
-        .inputs = m->inputs,
-        .outs = &room,
-        .out_count = 1,
-    };
-    lsi_reduce_run(&reduce, length);
+    lsi_add_partial(request, steps, m->inputs, room, length);
     return room;
 }
 

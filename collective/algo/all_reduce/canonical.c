@@ -94,17 +94,7 @@ static enum ls_status add_part(struct lsi_message *m, struct ls_request *request
         top[i] = tree->partial_rank[i] != rank
                      ? incoming(m, request, s, i)
                      : own_partial(m, request, tree->partial_index[i], &own, incoming(m, request, s, i));
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &tree->top,
-        .inputs = top,
-        .outs = &out,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = request->op.dtype,
-    };
-    lsi_reduce_run(&reduce, own.length);
+    lsi_add_result(request, &tree->top, top, out, own.length);
     m->done++;
     for (int r = 0; r < tree->world && !scatter && status == LS_OK; r++) {
         struct lsi_piece theirs = lsi_piece_of(request, m->piece, r, s);

@@ -77,17 +77,7 @@ static void add_segment(struct lsi_message *m, struct ls_request *request, int64
         if (tree->partial_rank[i] == m->group->rank && own->count == 0)
             top[i] = (const uint8_t *)request->leaves[own->only] + lsi_bytes_of(request, s * m->piece);
     }
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &tree->top,
-        .inputs = top,
-        .outs = &out,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = request->op.dtype,
-    };
-    lsi_reduce_run(&reduce, lsi_cut(request->op.count, m->piece, s).length);
+    lsi_add_result(request, &tree->top, top, out, lsi_cut(request->op.count, m->piece, s).length);
     m->done++;
 }
 

@@ -77,17 +77,7 @@ static void add_piece(struct lsi_message *m, struct ls_request *request, int64_t
             lsi_bf16_widen((void *)hybrid_place(m, request, s, p, at), hybrid_wire(h, HYBRID_IN, s, p) + at,
                            piece.length);
     }
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &tree->top,
-        .inputs = top,
-        .outs = &out,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = request->op.dtype,
-    };
-    lsi_reduce_run(&reduce, piece.length);
+    lsi_add_result(request, &tree->top, top, out, piece.length);
     if (h->run.wire != NULL && !hybrid_scatters(request))
         lsi_bf16_settle(hybrid_wire(h, HYBRID_SUMS, s, 0) + begin, out, piece.length);
 }

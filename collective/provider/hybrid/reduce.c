@@ -60,15 +60,7 @@ static enum ls_status add_inside(struct lsi_message *m, struct ls_request *reque
     /* Steps count the leaves of all partials of the host: all of them are ours. */
     for (int i = 0; i < plan->first_own[plan->hosts->own_count]; i++)
         h->leaves[i] = (const uint8_t *)request->leaves[i] + lsi_bytes_of(request, segment.begin);
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = steps,
-        .inputs = h->leaves,
-        .outs = &out,
-        .out_count = 1,
-    };
-    lsi_reduce_run(&reduce, segment.length);
+    lsi_add_partial(request, steps, h->leaves, out, segment.length);
     return LS_OK;
 }
 

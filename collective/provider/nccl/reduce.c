@@ -15,19 +15,10 @@ static void write_partial(struct lsi_message *m, const struct ls_request *reques
                           const struct lsi_piece *piece, uint8_t *room)
 {
     int leaves = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank];
-    void *out = room;
 
     for (int i = 0; i < leaves; i++)
         m->inputs[i] = (const uint8_t *)request->leaves[i] + lsi_bytes_of(request, piece->begin);
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &request->tree->own[own],
-        .inputs = m->inputs,
-        .outs = &out,
-        .out_count = 1,
-    };
-    lsi_reduce_run(&reduce, piece->length);
+    lsi_add_partial(request, &request->tree->own[own], m->inputs, room, piece->length);
 }
 
 /* Partials of rank r stand one after another, each piece->length long. */
@@ -225,19 +216,9 @@ static void native_consume(struct nccl *nccl, struct lsi_message *m, struct ls_r
     struct lsi_piece piece = lsi_cut(request->op.count, nccl->piece, q);
     const void *in = nccl->slots[q & 1].host_in;
     void *out = (uint8_t *)request->op.dst + lsi_bytes_of(request, piece.begin);
-    struct lsi_reduce reduce = {
-        .combine = lsi_combine_get(request->op.dtype, request->op.reduction),
-        .element_bytes = request->element_bytes,
-        .steps = &only,
-        .inputs = &in,
-        .outs = &out,
-        .out_count = 1,
-        .divisor = request->divisor,
-        .dtype = request->op.dtype,
-    };
 
     (void)m;
-    lsi_reduce_run(&reduce, piece.length);
+    lsi_add_result(request, &only, &in, out, piece.length);
 }
 
 static const struct nccl_program scatter = {scatter_slot, scatter_gate, stage_values, scatter_consume};
