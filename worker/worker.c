@@ -284,13 +284,14 @@ static enum ls_status test_device(const struct ls_job *job, uint64_t *digest, st
     return status;
 }
 
-static enum ls_status join(struct worker *w, struct ls_error *err)
+static enum ls_status join(struct worker *w, bool *ended, struct ls_error *err)
 {
     const struct ls_worker_options *options = w->options;
     struct ls_session_options session = {.coordinator = options->coordinator,
                                          .replicas = w->replica_count,
                                          .wanted_index = options->index,
-                                         .connect_deadline_ms = 10000};
+                                         .connect_deadline_ms = 10000,
+                                         .ended = ended};
     bool needs_tcp = strcmp(options->job->transport, "shm") != 0 && strcmp(options->job->transport, "mpi") != 0;
     char host[256];
     enum ls_status status;
@@ -362,7 +363,7 @@ static enum ls_status run_all(struct worker *w, struct ls_error *err)
 /* Joins first: what then goes wrong with the job is told to the coordinator, which says it once for all workers. */
 static enum ls_status run(struct worker *w, char **summary, bool *told, struct ls_error *err)
 {
-    enum ls_status status = join(w, err), finished;
+    enum ls_status status = join(w, told, err), finished;
     bool orderly;
 
     if (status != LS_OK)

@@ -20,8 +20,8 @@ struct ls_worker_options {
     const char *trace; /* Chrome trace to write, NULL: none; rank 0, after a failure every rank a part. Borrowed. */
 };
 
-/* Runs to the end of the job. *told: the outcome, or the error, was told to the coordinator. LS_EINTERRUPTED: stopped
- * in order and saved. *summary: rank 0's JSON, NULL for others; ls_free. */
+/* Runs to the end of the job. *told: the coordinator knows the outcome or the error, and says it. LS_EINTERRUPTED:
+ * stopped in order and saved. *summary: rank 0's JSON, NULL for others; ls_free. */
 enum ls_status ls_worker_run(const struct ls_worker_options *options, char **summary, bool *told, struct ls_error *err);
 /* Asks for an orderly stop of the whole job (all ranks agree by vote). False: this worker is of no running job yet, so
  * that nothing is lost where the process ends at once. Safe in a signal handler. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the members of a case tell each other beside the group, also as processes, and how long an end took to be known. */
+/* What the members of a case tell each other beside the group, also as processes, and how soon they knew of an end. */
 #ifndef LOCKSTEP_TESTS_CONFORMANCE_BOARD_H
 #define LOCKSTEP_TESTS_CONFORMANCE_BOARD_H
 

@@ -150,6 +150,7 @@ static void on_order(struct ls_session *session, const struct ls_wire_order_mess
     (void)pthread_mutex_lock(&session->lock);
     if (session->open == LSI_OPENING) {
         session->open = LSI_NOT_OPENED;
+        session->ended = true;
         (void)ls_error_set(&session->open_error, order->status == LS_OK ? LS_EINTERRUPTED : order->status, "%s",
                            order->reason);
         (void)pthread_cond_broadcast(&session->changed);

@@ -132,6 +132,8 @@ enum ls_status lsi_session_start(const struct ls_session_options *options, bool 
         ls_wait_idle("the coordinator's answer", &made->changed, &made->lock);
     (void)pthread_mutex_unlock(&made->lock);
     if (made->open == LSI_NOT_OPENED) {
+        if (options->ended != NULL)
+            *options->ended = made->ended;
         status = ls_error_set(err, made->open_error.status, "%s", made->open_error.message);
         ls_session_close(made);
         return status;

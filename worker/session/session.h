@@ -21,6 +21,7 @@ struct ls_session_options {
     int wanted_index;            /* >= 0: place among the workers that a launcher gave; -1: any */
     uint16_t listen_port[16];    /* per replica: its tcp listener, 0: none */
     int64_t connect_deadline_ms; /* keeps trying this long, default 10,000 */
+    bool *ended; /* nullable, borrowed: set where the job ended before the assignment came; the coordinator says it */
 };
 
 /* What the coordinator decided for a generation. */

@@ -46,6 +46,7 @@ struct ls_session {
     pthread_cond_t changed;
     enum lsi_open_state open;
     struct ls_error open_error;
+    bool ended; /* by the coordinator, before the first assignment */
     struct ls_assignment assignment;
     enum ls_order_kind order;
     char reason[512];

@@ -40,10 +40,12 @@ Test(server, names_the_missing)
 {
     struct lst_host host = {.options.join_deadline_ms = 300};
     struct lst_peer peer = {.host = &host};
+    bool ended = false;
 
     lst_host_open(&host, 3);
     lst_host_run(&host);
     peer.options = lst_session_options(&host, 1);
+    peer.options.ended = &ended;
     cr_assert_eq(pthread_create(&peer.thread, NULL, lst_peer_open, &peer), 0);
     (void)pthread_join(peer.thread, NULL);
     cr_expect_eq(peer.status, LS_ETIMEOUT);
@@ -51,6 +53,7 @@ Test(server, names_the_missing)
     cr_expect_eq(host.status, LS_ETIMEOUT);
     cr_expect_str_eq(host.err.message, "workers 0 and 2 of 3 did not join within 0.3 s");
     cr_expect_str_eq(peer.err.message, host.err.message);
+    cr_expect(ended, "the peer does not know that the coordinator says it");
     lst_host_close(&host);
 }
 
