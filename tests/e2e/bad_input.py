@@ -341,7 +341,8 @@ def as_it_was_typed(folder):
     fails(folder, ["train", job, "--set", "run.workers=0"], INVALID, "--set run.workers=0: run.workers")
     fails(folder, ["train", job, "--workers", ""], USAGE, "--workers", "empty value")
     fails(folder, ["bench", "dance"], USAGE, '"dance"', "train|allreduce|overlap")
-    fails(folder, ["bench", "train", "--model", "mlp", "--workers", "1000"], USAGE, "--workers is from 1 to 256, not 1000")
+    fails(folder, ["bench", "train", "--model", "mlp", "--workers", "1000"], USAGE,
+          "--workers is from 1 to 256, not 1000")
     fails(folder, ["bench", "allreduce", "--hosts", "3"], USAGE, "--hosts is for --backend hybrid")
     fails(folder, ["bench", "allreduce", "--backend", "hybrid", "--hosts", "3"], USAGE, "from 1 to the 2 ranks, not 3")
 
@@ -603,7 +604,8 @@ def failures_in_json(folder):
         ls.end(stopped)
 
 
-CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files, idx_files, labels, shapes, models, unwritable_results, results_over_inputs, as_it_was_typed,
+CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files,
+         idx_files, labels, shapes, models, unwritable_results, results_over_inputs, as_it_was_typed,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

@@ -167,7 +167,8 @@ def bf16_wire_is_told(folder, job, out):
     for n, (words, planned, told) in enumerate(((["--transport", "tcp"], "bf16", "bf16"),
                                                 (["--transport", "mpi"], "bf16", None),
                                                 (["--transport", "hybrid"], between, "f32"), ([], between, "f32"),
-                                                (["--transport", "shm"], "f32", "f32"), (["--transport", "nccl"], "f32", None),
+                                                (["--transport", "shm"], "f32", "f32"),
+                                                (["--transport", "nccl"], "f32", None),
                                                 (["--workers", "1"], "f32", "f32"))):
         plan = json.loads(ls.run([ls.BINARY, "plan", job, "--json", *wire, *words])[1])
         text = ls.run([ls.BINARY, "plan", job, *wire, *words])[1]

@@ -129,7 +129,8 @@ def traced_to_a_death():
     tracing.survivors("tcp", [*ls.MPIRUN, "-n", "3"])
 
 
-CASES = [same_numbers, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher, rank_killed, rank_told]
+CASES = [same_numbers, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher, rank_killed,
+         rank_told]
 
 if __name__ == "__main__":
     if not available():
