@@ -8,8 +8,8 @@
 #include "cli/capture.h"
 #include "cli/command.h"
 #include "cli/overlap.h"
-#include "core/job/job.h"
 #include "core/base/fs.h"
+#include "core/job/job.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -5,10 +5,10 @@
 #include "cli/capture.h"
 #include "cli/command.h"
 #include "cli/peak.h"
-#include "core/job/job.h"
 #include "core/base/alloc.h"
 #include "core/base/fs.h"
 #include "core/base/str.h"
+#include "core/job/job.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -81,7 +81,7 @@ enum ls_status ls_launch(char *const *arguments, const uint8_t secret[32], pid_t
         count++;
     }
     result = spawn(pid, program, argv, environment);
-    explicit_bzero(environment[0], strlen(environment[0]));
+    explicit_bzero(environment[0], strlen(environment[0])); /* only the child needs the secret now */
     ls_free(environment[0]);
     ls_free(environment);
     if (result != 0)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A group of one and a checkpoint for commands that start no workers, see one_replica.h. */
 #include "cli/one_replica.h"
 
 #include "core/base/alloc.h"

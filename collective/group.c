@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PACE_STEPS 10 /* a member may save, validate or be disturbed for some steps' time */
-#define PACE_FALL 16
+#define PACE_FALL 16  /* a shorter step takes one part in so many of the difference off */
 #define MOST_WAIT_MS (INT64_C(24) * 3600 * 1000)
 #define CHOICES_VARIABLE "LOCKSTEP_COLLECTIVES"
 

@@ -39,7 +39,8 @@ struct ls_group_options {
     const char *rendezvous;   /* shm: path of a Unix socket that rank 0 makes (in a 0700 directory). Borrowed. */
     int listener;             /* tcp: this member's listening socket, taken on success; -1 otherwise */
     int64_t form_deadline_ms; /* default 10,000 */
-    int64_t wait_deadline_ms; /* how long an operation may wait for a peer, at least (ls_group_set_pace); 60,000 */
+    /* How long an operation may wait for a peer, default 60,000; longer where steps are (ls_group_set_pace). */
+    int64_t wait_deadline_ms;
     /* Nullable, borrowed during the call: once true, forming ends as if its deadline had passed. A group that is being
      * formed cannot be aborted otherwise. */
     const _Atomic bool *abandon;
@@ -67,8 +68,8 @@ int ls_group_rank(const struct ls_group *group);
 int ls_group_world(const struct ls_group *group);
 uint64_t ls_group_generation(const struct ls_group *group);
 const char *ls_group_provider(const struct ls_group *group);
-/* Whether bf16_wire makes sums travel as bf16 over a provider, between members of one host or of several; and whether
- * it does in this group. */
+/* Whether bf16_wire makes sums travel as bf16 over a provider (one that is not known: no), between members of one host
+ * or of several; and whether it does in this group. */
 bool ls_provider_carries_bf16(const char *provider, bool several_hosts);
 bool ls_group_carries_bf16(const struct ls_group *group);
 /* Whether a user's rows come before the built-in choices (`collectives`, or the environment's). */
@@ -147,7 +148,7 @@ enum ls_status ls_request_wait_beside(struct ls_request *request, const _Atomic 
 enum ls_status ls_request_wait_on_stream(struct ls_request *request, struct ls_device_stream *stream,
                                          struct ls_error *err);
 /* The request as a fence, good until the group ends: testing it makes progress, waiting for it drives the group, also
- * where another thread does the same. The request stays the caller's to end. */
+ * where another thread does the same. The request stays the caller's to end. LS_EUNSUPPORTED as above. */
 enum ls_status ls_request_fence(struct ls_request *request, struct ls_fence *fence, struct ls_error *err);
 /* start + wait */
 enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *collective, struct ls_error *err);

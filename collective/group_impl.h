@@ -179,9 +179,10 @@ static inline enum ls_status lsi_peer_status(int32_t status, enum ls_status othe
 enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
 /* Puts the recorded reason into err. */
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
-/* Drives the group in the calling thread, which has the turn, until the operation of that sequence has ended (LS_OK,
- * also where it failed) or patience has. patience and its hurry: nullable; a thread without hurry spins. */
 struct lsi_patience;
+/* Drives the group in the calling thread, which has the turn, until the operation of that sequence has ended (LS_OK,
+ * also where it failed) or patience has (LS_ETIMEOUT, LS_EINTERRUPTED). patience and its hurry: nullable; a thread
+ * without hurry spins. */
 enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const struct lsi_patience *patience,
                                struct ls_error *err);
 /* One round of it, without waiting. */

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+/* Its address is what a thread is known by. */
 static _Thread_local char self;
 
 void lsi_turns_init(struct lsi_turns *turns)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Turns: threads that use one group, or groups split from it, one at a time and in the order in which they come. Only
- * where a group is shared, which it is once a stream has been handed a request; before that all costs one load.
+ * where a group is shared, which it is once a fence was made of a request or a stream was handed one; before that all
+ * costs one load.
  */
 #ifndef LOCKSTEP_COLLECTIVE_TURNS_H
 #define LOCKSTEP_COLLECTIVE_TURNS_H

@@ -7,7 +7,7 @@
 
 #define BF16_LANES ((int64_t)(LSI_VECTOR / sizeof(float)))
 
-/* In the order of memory, which BF16_PACK leaves. */
+/* In the order of memory; BF16_PACK alone would interleave the halves of a register. */
 static inline vu16 bf16_narrow(vf32 x)
 {
 #if defined(LS_ISA_avx2) && !defined(LS_ISA_avx512)

@@ -17,7 +17,8 @@
  * The message names the path. */
 enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err);
 /* Writes a file under a temporary name in the same directory, syncs it, renames it over path, syncs the
- * directory. On failure the old file stays and the temporary one is gone. */
+ * directory. On failure the old file stays and the temporary one is gone. What is no plain file (a pipe, a device) is
+ * not replaced: LS_EIO. */
 enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t length, struct ls_error *err);
 /* Writes a new file and syncs it (no rename: for files inside a directory that is committed whole). */
 enum ls_status ls_fs_write(const char *path, const void *data, size_t length, struct ls_error *err);

@@ -61,7 +61,8 @@ void ls_ckpt_abandon(const char *directory, uint64_t step);
 
 struct ls_ckpt;
 /* Opens the newest checkpoint under directory that verifies (or the one that `directory` itself is). LS_ENOENT: there
- * is none. LS_ECORRUPT: there are some and none verifies; the message names what is wrong with the newest.
+ * is none. LS_EIO: directory is a file. LS_ECORRUPT: there are some and none verifies; the message names what is wrong
+ * with the newest.
  * A fallback is reported through *fell_back (nullable): text, ls_free, NULL when none. */
 enum ls_status ls_ckpt_open(const char *directory, struct ls_ckpt **ckpt, char **fell_back, struct ls_error *err);
 void ls_ckpt_close(struct ls_ckpt *ckpt);

@@ -18,7 +18,9 @@ struct lsi_patience {
 /* Thread: any, several at once. source and place are those of the fence. */
 struct ls_fence_ops {
     const char *name;
+    /* As ls_fence_test; it may move the work on, and waits for nothing but its turn to do so. */
     enum ls_status (*test)(void *source, uint64_t place, struct ls_error *err);
+    /* As ls_fence_wait, until patience ends: LS_ETIMEOUT, LS_EINTERRUPTED. */
     enum ls_status (*wait)(void *source, uint64_t place, const struct lsi_patience *patience, struct ls_error *err);
     void (*text)(const void *source, uint64_t place, char text[LS_FENCE_TEXT]);
     /* A stream has, and no longer has, a wait for it among its work: the source may not end between. */

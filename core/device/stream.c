@@ -38,7 +38,7 @@ struct ls_device_stream {
     struct work *ring;
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* of all below that is not atomic */
     pthread_cond_t given; /* a work, or the end: for the stream's thread */
     pthread_cond_t ended; /* a work: for everybody else */
     uint64_t submitted, finished;

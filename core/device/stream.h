@@ -17,7 +17,7 @@ struct ls_device_stream;
 struct ls_device_stream_options {
     const char *name;         /* in sentences and as the thread's; copied, cut at 31 bytes. Default "device" */
     int capacity;             /* works that have not ended, 1 to 65,536, default 64 */
-    int64_t wait_deadline_ms; /* of every wait of and for the stream, default 60,000 */
+    int64_t wait_deadline_ms; /* of its waits for events and of those for it, default 60,000 */
 };
 #define LS_DEVICE_STREAM_OPTIONS_DEFAULT                                \
     {                                                                   \
@@ -25,7 +25,7 @@ struct ls_device_stream_options {
     }
 
 /* device is borrowed and outlives the stream, NULL: it runs no ops; options NULL: the defaults. Returned; ends with
- * ls_device_stream_destroy. */
+ * ls_device_stream_destroy. LS_EINVAL: options out of range; LS_ENOMEM: no memory, or no thread. */
 enum ls_status ls_device_stream_create(struct ls_device *device, const struct ls_device_stream_options *options,
                                        struct ls_device_stream **stream, struct ls_error *err);
 /* Ends what runs now, skips what has not begun (ls_device_stream_synchronize before it where that matters), and ends
@@ -38,7 +38,7 @@ const char *ls_device_stream_name(const struct ls_device_stream *stream);
 /* Submitting. Where the stream is full they wait until a work has ended: LS_ETIMEOUT names the one that did not;
  * LS_EBUSY: the stream's own thread would wait for itself. Success says that it will be done or skipped. */
 
-/* call, and what it points to, is borrowed until it has ended. */
+/* call, and what it points to, is borrowed until it has ended. LS_EINVAL: the stream has no device. */
 enum ls_status ls_device_stream_run(struct ls_device_stream *stream, const struct ls_op_call *call,
                                     struct ls_error *err);
 /* A function of the host, in the stream's thread. what: static, its name in sentences; state is borrowed until it has
@@ -52,7 +52,7 @@ enum ls_status ls_device_stream_wait(struct ls_device_stream *stream, const stru
 
 /* The event that all work submitted so far has ended. */
 struct ls_fence ls_device_stream_record(struct ls_device_stream *stream);
-/* Waits for that event. LS_EBUSY in the stream's own thread. */
+/* Waits for that event, until the stream's deadline: LS_ETIMEOUT. LS_EBUSY in the stream's own thread. */
 enum ls_status ls_device_stream_synchronize(struct ls_device_stream *stream, struct ls_error *err);
 
 #endif

@@ -100,7 +100,7 @@ struct ls_compression_options {
     int64_t start_step; /* power_sgd: 0 to 2^48, default 0: steps before it are sent whole */
 };
 /* Checks them as the key of a job file and fills job->compression, for which job->fast is set before. LS_EINVAL names
- * job->path and the key. */
+ * job->path and the key; LS_ENOMEM. */
 enum ls_status ls_job_set_compression(struct ls_job *job, const struct ls_compression_options *options,
                                       struct ls_error *err);
 

@@ -64,7 +64,8 @@ struct ls_compress_span {
     const void *const *reduced; /* by reduce: where the sums go; written in finish */
     uint32_t label;             /* of its collectives, in reports of what is waited for */
 };
-/* Adds the leaves and the residual, compresses. *op: the first collective, whose memory is the compressor's. */
+/* Adds the leaves and the residual, compresses. *op: the first collective; its memory is the compressor's, until the
+ * bucket's finish. */
 enum ls_status ls_compress_start(struct ls_compress *compress, const struct ls_compress_span *span,
                                  struct ls_collective *op, struct ls_error *err);
 /* The method has a second collective. */

@@ -17,7 +17,7 @@ struct ls_courier;
 struct ls_parcel {
     struct ls_collective op;
     struct ls_courier *courier;
-    struct ls_fence end;
+    struct ls_fence end;   /* zeroed: the courier did not take it */
     enum ls_status status; /* LS_EAGAIN: it has not ended, or an earlier one failed */
     const char *way;       /* that it went */
     int missing;           /* the rank that was waited for last, -1: none */
@@ -28,7 +28,8 @@ struct ls_parcel {
 enum ls_status ls_courier_create(struct ls_group *group, struct ls_courier **courier, struct ls_error *err);
 /* Aborts the group where a parcel is not done, and ends the thread. Accepts NULL. */
 void ls_courier_destroy(struct ls_courier *courier);
-/* Gives a parcel; no allocation. Waits where a thousand are under way. Failures are told by the wait. */
+/* Gives a parcel; no allocation. Where 1,024 are under way it waits for the oldest, which has the group's deadline.
+ * Failures are told by ls_courier_wait. */
 void ls_courier_give(struct ls_courier *courier, struct ls_parcel *parcel);
 /* Waits as ls_request_wait does: within the group's deadline, which the courier's own wait has. */
 enum ls_status ls_courier_wait(struct ls_courier *courier, struct ls_parcel *parcel, struct ls_error *err);

@@ -38,7 +38,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
 void ls_exchange_destroy(struct ls_exchange *exchange);
 
 /* Between steps: how the gradients of the next ones are cut and carried; all members alike. Not one_by_one,
- * where each reduce is a bucket. */
+ * where each reduce is a bucket: then without effect. */
 void ls_exchange_arrange(struct ls_exchange *exchange, const struct ls_arrangement *arrangement);
 /* Buckets of a step; bytes of the largest; the way that the last one went ("" before the first step). */
 int ls_exchange_bucket_count(const struct ls_exchange *exchange);

@@ -14,7 +14,8 @@ struct nccl_card {
     char reason[320];
 };
 
-/* A whole card of a rank, a peer's bytes: its form is made safe. LS_OK: it takes part, with this member's version. */
+/* A whole card of a rank, a peer's bytes: its form is made safe. LS_OK: it takes part, with this member's version;
+ * LS_EUNSUPPORTED names both versions; otherwise what the card says, or LS_EPEER. */
 enum ls_status lsi_nccl_card_judge(const struct ls_group *group, int rank, int32_t own_version, struct nccl_card *card,
                                    struct ls_error *err);
 

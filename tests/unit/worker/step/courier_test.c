@@ -46,7 +46,7 @@ static void check_over_all(lst_step_fn fn)
     ls_job_destroy(job);
 }
 
-/* What `ways` parcels in a row give and what the group gives afterwards in the caller's thread. */
+/* What parcels in a row give and what the group gives afterwards in the caller's thread. */
 static enum ls_status carry_some(void *state, struct ls_replica *replica, struct ls_error *err)
 {
     static const int64_t sizes[] = {1, 3000, 100000};
