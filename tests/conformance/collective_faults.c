@@ -411,30 +411,20 @@ static int threads_named(const char *name)
 }
 
 /* One keeper watches for a member, whatever it is made of. */
-static int keepers_member(struct team *team, int rank, void *argument)
+static int keepers_member(struct part *part)
 {
-    struct ls_group *group = team_join(team, rank);
-    struct ls_collective barrier = {.kind = LS_BARRIER};
-    struct ls_error err = LS_ERROR_INIT;
-    int failures, keepers;
+    int failures = expect_barrier(part, part->group, LS_OK, NULL), keepers = threads_named("keeper");
 
-    (void)argument;
-    if (group == NULL)
-        return 1;
-    failures = expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
-    keepers = threads_named("keeper");
     if (keepers > 1) {
-        fprintf(stderr, "rank %d: %d keepers\n", rank, keepers);
+        fprintf(stderr, "rank %d: %d keepers\n", part->rank, keepers);
         failures++;
     }
-    failures += expect(rank, ls_group_run(group, &barrier, &err), LS_OK, NULL, &err);
-    ls_group_destroy(group);
-    return failures;
+    return failures + expect_barrier(part, part->group, LS_OK, NULL);
 }
 
 static int case_keepers(struct team *team)
 {
-    return team_run_processes(team, keepers_member, NULL);
+    return in_processes(team, keepers_member, NULL);
 }
 
 /* Members that make different numbers of connections: both are told so at once, long before the forming deadline. */
