@@ -235,7 +235,7 @@ static enum ls_status agree(struct ls_group *group, size_t bytes, enum ls_status
     }
     for (int r = 0; r < group->world; r++) {
         if (all[r].status != LS_OK)
-            return ls_error_set(err, (enum ls_status)all[r].status, "%s could not reserve %zu bytes",
+            return ls_error_set(err, lsi_peer_status(all[r].status, LS_EPEER), "%s could not reserve %zu bytes",
                                 lsi_member_text(group, r, who), bytes);
         if (all[r].bytes != bytes)
             return ls_error_set(err, LS_EDIVERGED, "rank %d registers %zu bytes, %s %llu", group->rank, bytes,
@@ -249,6 +249,9 @@ void ls_group_set_pace(struct ls_group *group, uint64_t slowest_ns)
     bool turn = lsi_turn_take(group->turns);
     int64_t wait_ms;
 
+    /* A peer's number: one that means nothing fades as soon as the longest that counts. */
+    if (slowest_ns > (uint64_t)MOST_WAIT_MS * 1000000u / PACE_STEPS)
+        slowest_ns = (uint64_t)MOST_WAIT_MS * 1000000u / PACE_STEPS;
     if (slowest_ns > group->pace_ns)
         group->pace_ns = slowest_ns;
     else

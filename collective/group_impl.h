@@ -171,7 +171,7 @@ extern const struct ls_provider_ops lsi_sim_provider;
 enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
                                 const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err);
 /* A status that a peer gave for an end: otherwise, where it is no failure; LS_EAGAIN would be waited on. */
-static inline enum ls_status lsi_peer_status(int32_t status, enum ls_status otherwise)
+static inline enum ls_status lsi_peer_status(int64_t status, enum ls_status otherwise)
 {
     return status < 0 && status > LS_EAGAIN ? (enum ls_status)status : otherwise;
 }

@@ -488,8 +488,12 @@ enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const 
         }
         if (group->settled >= sequence)
             return LS_OK;
-        if (lsi_turn_pass(group->turns))
+        /* Others who wait go first, which is a round as well: its clock is read, and now and then the provider's wait is
+         * made all the same, where alarms are heard and virtual time passes. */
+        if (lsi_turn_pass(group->turns) && (round & 15) != 15) {
+            round++;
             continue;
+        }
         asleep = hurry != NULL && !atomic_load_explicit(hurry, memory_order_relaxed);
         slept = group->ops->idle(group->state, asleep ? ASLEEP : round);
         round = round < INT32_MAX ? round + 1 : round;

@@ -106,16 +106,15 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
     int on = 1;
     int idle_s = 5;
     int interval_s = 2;
-    int probes = 3;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!local)
         restore_control(fd);
-    /* Keep-alive finds a silent host while nothing is sent, the user timeout while something is. */
+    /* A silent host is asked while nothing is sent. The user timeout decides when it is given up: where one is set, Linux
+     * does not count the probes. A job hears of it sooner, by the coordinator's heartbeats. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
     set_patience(fd, wait_deadline_ms);
 }
 
@@ -229,14 +228,15 @@ static enum ls_status outgoing(struct mesh *mesh, struct meeting *meeting, struc
 static enum ls_status compare_streams(const struct mesh *mesh, struct meeting *meeting, struct ls_error *err)
 {
     const struct ls_group *group = mesh->tcp->group;
-    int own = mesh->tcp->streams, other = meeting->hello.channels - 1;
+    int own = mesh->tcp->streams;
+    long long other = (long long)meeting->hello.channels - 1;
     struct ls_error why = LS_ERROR_INIT;
     char who[128];
 
     if (other == own)
         return LS_OK;
     (void)ls_error_set(&why, LS_EUSAGE,
-                       TCP_STREAMS_VARIABLE " is %d for %s and %d for rank %d; set the same for all workers", other,
+                       TCP_STREAMS_VARIABLE " is %lld for %s and %d for rank %d; set the same for all workers", other,
                        lsi_member_text(group, meeting->hello.rank, who), own, lsi_rank_name(group, group->rank));
     (void)lsi_grant_refuse(&meeting->grant, why.message);
     meeting->grant.status = LS_EUSAGE;

@@ -17,6 +17,7 @@ static struct {
     _Atomic int progress; /* calls */
     _Atomic int idle, aborted, destroyed;
     bool one_thread;
+    bool spins; /* idle never sleeps */
 } slow;
 
 static enum ls_status slow_create(const struct ls_group_options *options, struct ls_group *group, void **state,
@@ -56,7 +57,7 @@ static bool slow_idle(void *state, int round)
     (void)round;
     atomic_fetch_add(&slow.idle, 1);
     (void)sched_yield();
-    return true;
+    return !slow.spins;
 }
 
 static void slow_abort(void *state)
@@ -200,6 +201,28 @@ Test(fence, beside_a_stream, .init = make, .fini = end)
     cr_assert_eq(ls_request_test(second, NULL), LS_OK);
     cr_assert_eq(ls_device_stream_synchronize(stream, NULL), LS_OK);
     cr_assert_eq(numbers[1], 1);
+}
+
+/* A stream and its member wait for one group, which nothing moves: each still loses patience at its own time, and the
+ * provider's wait is made. */
+Test(fence, patience_beside_a_stream, .init = make, .fini = end, .timeout = 60)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    struct ls_fence fence;
+    struct ls_request *second;
+    int idle;
+
+    slow.spins = true;
+    cr_assert_eq(ls_request_wait_on_stream(started(NULL), stream, NULL), LS_OK);
+    second = started(NULL);
+    cr_assert_eq(ls_request_fence(second, &fence, NULL), LS_OK);
+    idle = atomic_load(&slow.idle);
+    cr_assert_eq(ls_fence_wait(&fence, ls_clock_now_ns() + 20000000, &err), LS_ETIMEOUT);
+    cr_assert_not_null(strstr(err.message, "for operation 2 of rank 0, which goes on"), "%s", err.message);
+    cr_assert_gt(atomic_load(&slow.idle), idle);
+    atomic_store(&slow.open, 2);
+    cr_assert_eq(ls_request_wait(second, NULL), LS_OK);
+    cr_assert_eq(ls_device_stream_synchronize(stream, NULL), LS_OK);
 }
 
 /* Requests that streams were handed go by themselves: a hundred need no more memory than one at a time. */
