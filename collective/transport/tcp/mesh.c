@@ -110,8 +110,8 @@ static void tune(int fd, int64_t wait_deadline_ms, bool local)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!local)
         restore_control(fd);
-    /* A silent host is asked while nothing is sent. The user timeout decides when it is given up: where one is set, Linux
-     * does not count the probes. A job hears of it sooner, by the coordinator's heartbeats. */
+    /* A silent host is asked while nothing is sent. The user timeout decides when it is given up: where one is set,
+     * Linux does not count the probes. A job hears of it sooner, by the coordinator's heartbeats. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
