@@ -488,14 +488,13 @@ enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const 
         }
         if (group->settled >= sequence)
             return LS_OK;
-        /* Others who wait go first, which is a round as well: its clock is read, and now and then the provider's wait is
-         * made all the same, where alarms are heard and virtual time passes. */
-        if (lsi_turn_pass(group->turns) && (round & 15) != 15) {
-            round++;
-            continue;
+        /* Others who wait go first, which is a round as well: its clock is read, and now and then the provider's wait
+         * is made all the same, where alarms are heard and virtual time passes. */
+        slept = false;
+        if (!lsi_turn_pass(group->turns) || (round & 15) == 15) {
+            asleep = hurry != NULL && !atomic_load_explicit(hurry, memory_order_relaxed);
+            slept = group->ops->idle(group->state, asleep ? ASLEEP : round);
         }
-        asleep = hurry != NULL && !atomic_load_explicit(hurry, memory_order_relaxed);
-        slept = group->ops->idle(group->state, asleep ? ASLEEP : round);
         round = round < INT32_MAX ? round + 1 : round;
     }
 }
