@@ -28,7 +28,7 @@ void lsi_describe_place(const struct ls_machine *machine, const struct lsi_worke
     };
 
     if (!lsi_worker_began(machine, worker))
-        (void)snprintf(text, size, "before its first step");
+        (void)snprintf(text, size, "before its first report");
     else if (worker->step == 0 && worker->phase == LS_PHASE_IDLE) /* its first heartbeats are on their way */
         (void)snprintf(text, size, "near step %llu", (unsigned long long)machine->committed + 1);
     else

@@ -88,7 +88,7 @@ bool lsi_event_current(struct ls_machine *machine, const struct ls_event *event,
 
 /* "worker 1 (pid 1234)" */
 void lsi_describe(const struct lsi_worker *worker, char *text, size_t size);
-/* "computing step 57", "near step 58", "before its first step" */
+/* "computing step 57", "near step 58", "before its first report" */
 void lsi_describe_place(const struct ls_machine *machine, const struct lsi_worker *worker, char *text, size_t size);
 /* "; worker 0 waits while reducing step 57" for the others alive, a few of them by name; empty where there is none. */
 void lsi_describe_others(const struct ls_machine *machine, const struct lsi_worker *except, char *text, size_t size);

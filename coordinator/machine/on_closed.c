@@ -19,8 +19,9 @@ void lsi_on_closed(struct ls_machine *machine, const struct ls_event *event, int
         worker->suspect_ms = now_ms;
         return;
     }
-    /* Nobody sees its exit status: who has not begun may have been told to leave, or have failed on its own machine. */
-    (void)snprintf(how, sizeof how, "%s (%s)", lsi_worker_began(machine, worker) ? "was lost" : "left",
+    /* Nobody sees its exit status: while others are waited for it may have been told to leave. Once it has its
+     * assignment, it would say that it ends. */
+    (void)snprintf(how, sizeof how, "%s (%s)", machine->state == LS_JOINING ? "left" : "was lost",
                    event->said.text == NULL ? "the connection was closed" : event->said.text);
     lsi_lose(machine, worker, how);
 }

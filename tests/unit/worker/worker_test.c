@@ -80,8 +80,8 @@ Test(worker, gives_up_when_another_is_lost)
     lst_host_join(&host);
     cr_expect_eq(run.status, LS_EPEER, "%s", run.err.message);
     cr_expect_not_null(strstr(run.err.message, "worker 1 (pid"), "%s", run.err.message);
-    cr_expect_not_null(strstr(run.err.message, "left ("), "%s", run.err.message);
-    cr_expect_not_null(strstr(run.err.message, "before its first step"), "%s", run.err.message);
+    cr_expect_not_null(strstr(run.err.message, "was lost ("), "%s", run.err.message);
+    cr_expect_not_null(strstr(run.err.message, "before its first report"), "%s", run.err.message);
     cr_expect(run.told);
     cr_expect_null(run.summary);
     cr_expect_eq(host.status, LS_EPEER);

@@ -367,7 +367,7 @@ Test(machine, names_a_killed_worker)
     cr_expect_str_eq(
         nth(LS_ACTION_END, 0)->text,
         "worker 1 (pid 101) was killed by signal 9 (Killed) while computing step 57; worker 0 was reducing "
-        "step 57, worker 2 was before its first step");
+        "step 57, worker 2 was before its first report");
     cr_expect_eq(count(LS_ACTION_ORDER), 2);
     cr_expect_eq(nth(LS_ACTION_ORDER, 0)->order, LS_WIRE_ORDER_ABORT);
     cr_expect_str_eq(nth(LS_ACTION_ORDER, 1)->text,
@@ -418,15 +418,15 @@ Test(machine, waits_for_the_exit_status)
     end();
 }
 
-/* A worker that is nobody's child is lost with its connection, at once; one that has not begun has left. The group's
+/* A worker that is nobody's child is lost with its connection, at once; one that others are still waited with has left. The group's
  * steps are everyone's. */
 Test(machine, loses_a_remote_worker_at_once)
 {
     static const struct {
         int joined, told, committed;
         const char *said;
-    } all[] = {{2, 0, 0, "left (it closed) before its first step; worker 1 was before its first step"},
-               {2, 3, 0, "was lost (it closed) while computing step 3; worker 1 was before its first step"},
+    } all[] = {{2, 0, 0, "was lost (it closed) before its first report; worker 1 was before its first report"},
+               {2, 3, 0, "was lost (it closed) while computing step 3; worker 1 was before its first report"},
                {2, 0, 35, "was lost (it closed) while near step 36; worker 1 was between steps, at step 35"},
                {1, 0, 0, "left (it closed) before training began; another may take its place"}};
 
