@@ -176,8 +176,9 @@ enum ls_status lsi_hybrid_meet(struct hybrid *h, const struct ls_group_options *
 {
     uint64_t deadline_ns = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u;
     char own[PATH_BYTES] = "", directory[PATH_BYTES] = "", paths[LS_MAX_MEMBERS][PATH_BYTES];
+    /* Over the mesh, whatever the choices say: there is no inner group yet. */
     struct ls_collective gather = {
-        .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = own, .dst = paths, .counts = h->counts};
+        .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = own, .dst = paths, .counts = h->counts, .way = "direct"};
     struct ls_collective barrier = {.kind = LS_BARRIER};
     enum ls_status status = LS_OK;
 
