@@ -29,7 +29,7 @@ void lsi_describe_place(const struct ls_machine *machine, const struct lsi_worke
 
     if (!lsi_worker_began(machine, worker))
         (void)snprintf(text, size, "before its first report");
-    else if (worker->step == 0 && worker->phase == LS_PHASE_IDLE) /* its first heartbeats are on their way */
+    else if (worker->step < machine->committed) /* it has made what the group has committed since it told */
         (void)snprintf(text, size, "near step %llu", (unsigned long long)machine->committed + 1);
     else
         (void)snprintf(text, size, "%s %llu", doing[worker->phase], (unsigned long long)worker->step);

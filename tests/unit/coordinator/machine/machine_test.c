@@ -418,8 +418,8 @@ Test(machine, waits_for_the_exit_status)
     end();
 }
 
-/* A worker that is nobody's child is lost with its connection, at once; one that others are still waited with has left. The group's
- * steps are everyone's. */
+/* A worker that is nobody's child is lost with its connection, at once; one that is not needed yet has left. What the
+ * group has committed since counts for all. */
 Test(machine, loses_a_remote_worker_at_once)
 {
     static const struct {
@@ -428,6 +428,7 @@ Test(machine, loses_a_remote_worker_at_once)
     } all[] = {{2, 0, 0, "was lost (it closed) before its first report; worker 1 was before its first report"},
                {2, 3, 0, "was lost (it closed) while computing step 3; worker 1 was before its first report"},
                {2, 0, 35, "was lost (it closed) while near step 36; worker 1 was between steps, at step 35"},
+               {2, 3, 35, "was lost (it closed) while near step 36; worker 1 was between steps, at step 35"},
                {1, 0, 0, "left (it closed) before training began; another may take its place"}};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
