@@ -68,7 +68,7 @@ static int host_of(const struct ls_bench_allreduce *bench, int rank)
 static enum ls_status join_control(struct race *race, struct ls_error *err)
 {
     for (int r = 0; r < race->bench->ranks; r++) {
-        race->members[r] = (struct ls_member){.worker = (uint64_t)r + 1, .incarnation = 1};
+        race->members[r] = (struct ls_member){.worker = (uint64_t)r + 1, .incarnation = 1, .index = r};
         (void)snprintf(race->members[r].host, sizeof race->members[r].host, "host %d", host_of(race->bench, r));
         (void)ls_str_into(race->members[r].address, sizeof race->members[r].address, "127.0.0.1");
     }

@@ -357,9 +357,8 @@ const char *lsi_member_text(const struct ls_group *group, int rank, char text[12
 {
     const struct ls_member *member = &group->members[rank];
 
-    (void)snprintf(text, 128, "rank %d (worker %llu, replica %d on %.63s)", lsi_rank_name(group, rank),
-                   (unsigned long long)member->worker, member->replica,
-                   member->host[0] != '\0' ? member->host : "an unnamed host");
+    (void)snprintf(text, 128, "rank %d (worker %d, replica %d on %.63s)", lsi_rank_name(group, rank), member->index,
+                   member->replica, member->host[0] != '\0' ? member->host : "an unnamed host");
     return text;
 }
 

@@ -24,6 +24,7 @@ struct ls_sim_network;
 struct ls_member {
     uint64_t worker; /* id given by the coordinator, never reused */
     uint32_t incarnation;
+    int index;        /* of the worker in its job, from 0: what sentences call it, as the coordinator's do */
     int replica;      /* within the worker */
     char host[64];    /* name of the machine: members with one name can share memory */
     char address[64]; /* "127.0.0.1" */

@@ -70,6 +70,7 @@ bool team_init(struct team *team, const char *provider, int world)
     (void)snprintf(team->rendezvous, sizeof team->rendezvous, "%s/group", team->directory);
     for (int r = 0; r < world; r++) {
         team->members[r].worker = 100 + (uint64_t)r;
+        team->members[r].index = 100 + r;
         team->members[r].incarnation = 1;
         (void)snprintf(team->members[r].host, sizeof team->members[r].host, "host-%c",
                        team->hosts[(size_t)r % strlen(team->hosts)]);
@@ -219,7 +220,8 @@ int team_run_launched(struct team *team, int replicas, team_member function, voi
     team->form_deadline_ms = 20000;
     team->wait_deadline_ms = 60000;
     for (int r = 0; r < team->world; r++) {
-        team->members[r] = (struct ls_member){.worker = 100 + (uint64_t)(r / replicas), .replica = r % replicas};
+        team->members[r] = (struct ls_member){
+            .worker = 100 + (uint64_t)(r / replicas), .index = 100 + r / replicas, .replica = r % replicas};
         team->listeners[r] = -1;
     }
     if (strcmp(team->provider, "mpi") != 0 &&

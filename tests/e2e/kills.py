@@ -338,6 +338,9 @@ def cluster_worker_killed(folder, job):
                 sentence = ls.says((status, stdout, err), status)
                 if named and f"pid {victim.pid}" not in sentence and "rank " not in sentence:
                     raise ls.Failed(f"it does not say who died: {sentence}")
+                # Of workers with one replica each the number is the rank, as it is in the coordinator's sentence.
+                if any(rank != number for rank, number in re.findall(r"rank (\d+) \(worker (\d+),", sentence)):
+                    raise ls.Failed(f"it numbers the workers as the coordinator does not: {sentence}")
             ls.end(victim)
         resumed(out, job, out, generator, expected)
     each_seed(check)

@@ -88,6 +88,7 @@ static void on_refusal(struct ls_session *session, const struct ls_wire_refusal 
 static void on_assignment(struct ls_session *session, const struct ls_wire_assignment *wire)
 {
     struct ls_assignment *assignment = &session->assignment;
+    int index = 0;
 
     if (wire->generation <= session->generation)
         return; /* never back to an older one */
@@ -100,6 +101,10 @@ static void on_assignment(struct ls_session *session, const struct ls_wire_assig
     for (int i = 0; i < wire->world; i++) {
         struct ls_member *member = &assignment->members[i];
 
+        /* Workers stand in the order of their indices, the replicas of each side by side. */
+        if (i > 0)
+            index += wire->members[i].worker != wire->members[i - 1].worker;
+        member->index = index;
         member->worker = wire->members[i].worker;
         member->incarnation = wire->members[i].incarnation;
         member->replica = wire->members[i].replica;

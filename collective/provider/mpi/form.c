@@ -99,7 +99,7 @@ static enum ls_status check_greetings(const struct mpi *mpi, const struct mpi_gr
         if (r != mpi->group->rank &&
             (theirs[r].generation != mpi->group->generation || theirs[r].worker != member->worker ||
              theirs[r].incarnation != member->incarnation))
-            return ls_error_set(err, LS_EDIVERGED, "%s says it is worker %llu of generation %llu",
+            return ls_error_set(err, LS_EDIVERGED, "%s says it is the worker with the id %llu of generation %llu",
                                 lsi_member_text(mpi->group, r, who), (unsigned long long)theirs[r].worker,
                                 (unsigned long long)theirs[r].generation);
     }

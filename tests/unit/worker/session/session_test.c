@@ -39,6 +39,7 @@ Test(session, joins_reports_and_finishes)
         cr_expect_eq(assignment->world, 3);
         cr_expect_eq(assignment->first_rank, i);
         cr_expect_eq(assignment->members[i].worker, assignment->worker);
+        cr_expect_eq(assignment->members[i].index, i);
         cr_expect_eq(assignment->members[i].port, 40000 + i);
         cr_expect_str_eq(assignment->members[i].address, "127.0.0.1");
         cr_expect_str_eq(assignment->provider, "shm");

@@ -21,8 +21,8 @@ static int channels[2]; /* the peer's: the alarm, the data */
 static void make(void)
 {
     for (int r = 0; r < 2; r++)
-        members[r] =
-            (struct ls_member){.worker = 100 + (uint64_t)r, .incarnation = 1, .host = "here", .address = "127.0.0.1"};
+        members[r] = (struct ls_member){
+            .worker = 100 + (uint64_t)r, .incarnation = 1, .index = 100 + r, .host = "here", .address = "127.0.0.1"};
     options.members = members;
     options.world = 2;
     options.generation = 1;
