@@ -153,8 +153,11 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_error_set(err, LS_EUSAGE, "--output FILE.npy is needed");
     if (status == LS_OK)
         status = ls_job_options_load(&o, path, &job, err);
-    if (status == LS_OK)
-        status = ls_place_check("--output", output, job, input, err);
+    if (status == LS_OK) {
+        struct ls_place_reads reads = {.job = job, .file = input, .checkpoint = directory};
+
+        status = ls_place_check("--output", output, &reads, err);
+    }
     if (status == LS_OK) {
         struct ls_job_data data = job->test.format != NULL ? job->test : job->validation;
         char copy[2][4096];

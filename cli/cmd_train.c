@@ -119,9 +119,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     if (status == LS_OK)
         status = ls_job_options_load(&o.job, path, &job, err);
     if (status == LS_OK)
-        status = ls_place_check("--trace", o.trace, job, NULL, err);
-    if (status == LS_OK)
-        status = ls_place_check("--save-weights", o.save_weights, job, NULL, err);
+        status = ls_place_check_run(o.trace, o.save_weights, &(struct ls_place_reads){.job = job}, err);
     if (status == LS_OK) {
         struct ls_mpi_run mpi = {
             .job = job,

@@ -2,6 +2,7 @@
 /* lockstep worker: one worker process of a job that a coordinator leads. */
 #include "cli/job_options.h"
 #include "cli/launch.h"
+#include "cli/place.h"
 #include "cli/told.h"
 #include "core/base/alloc.h"
 #include "core/base/log.h"
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CONNECT_MS 10000
@@ -37,6 +39,14 @@ struct worker_arguments {
     int64_t index, parent;
     bool has_index;
 };
+
+/* A coordinator may listen on "any port", which is 0; nobody can be reached there. */
+static bool names_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+
+    return colon == NULL || colon[1 + strspn(colon + 1, "0")] != '\0';
+}
 
 /* The job file's, or without one the coordinator's. */
 static enum ls_status load(const struct worker_arguments *a, const char *path, const uint8_t secret[32],
@@ -71,6 +81,9 @@ static enum ls_status work(const struct worker_arguments *a, const char *path, s
         ls_log_set_name(name);
     if (status == LS_OK)
         status = load(a, path, options.secret, &job, err);
+    if (status == LS_OK && !launched)
+        status = ls_place_check_run(a->trace, a->save_weights,
+                                    &(struct ls_place_reads){.job = job, .file = a->secret_file}, err);
     options.job = job;
     if (status == LS_OK)
         status = ls_worker_run(&options, &summary, &told, err);
@@ -105,6 +118,9 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         return ls_error_set(err, LS_EUSAGE, "--index needs a whole number from 0 to 65535, not \"%s\"", index);
     if (a.coordinator == NULL)
         return ls_error_set(err, LS_EUSAGE, "--coordinator HOST:PORT is needed");
+    if (!names_port(a.coordinator))
+        return ls_error_set(err, LS_EUSAGE, "--coordinator %s: port 0 is none; the coordinator prints its own",
+                            a.coordinator);
     launched = a.parent > 0;
     if (launched) {
         /* The launcher gets the terminal's Ctrl-C too and tells everyone in order. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LONGEST_HOST 63
 #define MOST_STREAMS 8
@@ -52,6 +53,13 @@ static bool is_slow(const char *text)
     return true;
 }
 
+static bool is_directory(const char *text)
+{
+    struct stat at;
+
+    return stat(text, &at) == 0 && S_ISDIR(at.st_mode);
+}
+
 static const struct {
     const char *name;
     bool (*right)(const char *text);
@@ -60,6 +68,7 @@ static const struct {
     {"LOCKSTEP_LOG", ls_log_is_level, "error, warn, info or debug"},
     {"LOCKSTEP_HOST", is_host, "at most 63 letters, digits and . - _"},
     {"LOCKSTEP_TCP_STREAMS", is_streams, "a whole number from 1 to 8"},
+    {"LOCKSTEP_PLUGINS", is_directory, "a directory"},
     {"LOCKSTEP_DEBUG_TCP_RATE", is_rate, "a whole number of bytes a second, 0 for no limit"},
     {"LOCKSTEP_DEBUG_SLOW", is_slow, "RANK:STEP:MILLISECONDS, for example 1:20:500"},
 };

@@ -98,30 +98,51 @@ enum ls_status ls_launch_tie_to_parent(pid_t parent, struct ls_error *err)
     return LS_OK;
 }
 
-enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_error *err)
+static enum ls_status read_variable(uint8_t secret[32], struct ls_error *err)
 {
     const char *text = getenv(LS_SECRET_VARIABLE);
-    struct ls_buf buf = {0};
-    struct stat info;
-    enum ls_status status;
 
-    if (file == NULL) {
-        if (text != NULL && ls_unhex(text, secret, 32))
-            return LS_OK;
-        if (text != NULL)
-            return ls_error_set(err, LS_EUSAGE,
-                                "%s in the environment is not 64 hexadecimal digits; set it right, or give "
-                                "--secret-file FILE",
-                                LS_SECRET_VARIABLE);
+    if (text == NULL || text[0] == '\0')
         return ls_error_set(
             err, LS_EUSAGE,
             "the job's secret is needed: --secret-file FILE (64 hexadecimal digits, mode 0600) or %s in "
             "the environment",
             LS_SECRET_VARIABLE);
-    }
-    if (stat(file, &info) == 0 && (info.st_mode & 077) != 0)
+    if (!ls_unhex(text, secret, 32))
+        return ls_error_set(err, LS_EUSAGE,
+                            "%s in the environment is not 64 hexadecimal digits; set it right, or give "
+                            "--secret-file FILE",
+                            LS_SECRET_VARIABLE);
+    return LS_OK;
+}
+
+/* A pipe of the shell's is as good as a file. */
+static enum ls_status check_file(const char *file, struct ls_error *err)
+{
+    struct stat info;
+
+    if (stat(file, &info) != 0)
+        return LS_OK; /* reading it says why */
+    if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode))
+        return ls_error_set(err, LS_EIO,
+                            "%s is not used as a secret, because it is no regular file; name one with 64 "
+                            "hexadecimal digits",
+                            file);
+    if ((info.st_mode & 077) != 0)
         return ls_error_set(err, LS_EIO, "%s is not used as a secret, because others can read it; chmod 600 it", file);
-    status = ls_fs_read(file, 4096, &buf, err);
+    return LS_OK;
+}
+
+enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_error *err)
+{
+    struct ls_buf buf = {0};
+    enum ls_status status;
+
+    if (file == NULL)
+        return read_variable(secret, err);
+    status = check_file(file, err);
+    if (status == LS_OK)
+        status = ls_fs_read(file, 4096, &buf, err);
     if (status == LS_OK) {
         while (buf.length > 0 && (buf.data[buf.length - 1] == '\n' || buf.data[buf.length - 1] == ' '))
             buf.length--;

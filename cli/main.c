@@ -2,6 +2,7 @@
 /* The one binary: picks the subcommand; the only place that turns an error into an exit status. */
 #include "cli/command.h"
 #include "cli/outcome.h"
+#include "cli/standard.h"
 #include "cli/told.h"
 
 #include "core/base/str.h"
@@ -55,19 +56,14 @@ static bool asks_for_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 }
 
-int main(int argc, char **argv)
+/* Does what the command line says; --help gives LS_OK or LS_EAGAIN. */
+static enum ls_status obey(int argc, char **argv, struct ls_error *err)
 {
     static char help[] = "--help";
-    struct ls_error err = LS_ERROR_INIT;
-    enum ls_status status;
 
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails like one on a full disk, with a sentence */
-    if (argc > 0)
-        ls_outcome_begin(argv[0]);
-    if (argc < 2 || (argc == 2 && asks_for_help(argv[1]))) {
+    if (argc == 2 && asks_for_help(argv[1])) {
         print_help();
-        return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;
+        return LS_OK;
     }
     if (asks_for_help(argv[1])) {
         /* "help train" is "train --help". */
@@ -77,9 +73,30 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = argv[1] + 2;
-    status = dispatch(argc, argv, &err);
-    if (status == LS_OK || status == LS_EAGAIN)
-        return fflush(stdout) == 0 ? 0 : ls_status_exit(LS_EIO);
-    ls_outcome_tell(status, &err);
-    return ls_status_exit(status);
+    return dispatch(argc, argv, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct ls_error err = LS_ERROR_INIT;
+    enum ls_status status = ls_standard_open(&err), written;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails like one on a full disk, with a sentence */
+    if (argc > 0)
+        ls_outcome_begin(argv[0]);
+    if (status == LS_OK && argc < 2)
+        print_help();
+    else if (status == LS_OK)
+        status = obey(argc, argv, &err);
+    if (status != LS_OK && status != LS_EAGAIN) {
+        ls_outcome_tell(status, &err);
+        return ls_status_exit(status);
+    }
+    written = ls_standard_flush(&err);
+    if (written == LS_OK)
+        return argc < 2 ? ls_status_exit(LS_EUSAGE) : 0;
+    ls_outcome_set_json(false); /* it goes where nothing can be written */
+    ls_outcome_tell(written, &err);
+    return ls_status_exit(written);
 }

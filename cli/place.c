@@ -4,8 +4,11 @@
 
 #include "core/base/alloc.h"
 #include "core/base/str.h"
+#include "core/ckpt/ckpt.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,9 +20,10 @@ static bool same(const struct stat *at, const char *path)
     return path != NULL && stat(path, &other) == 0 && other.st_dev == at->st_dev && other.st_ino == at->st_ino;
 }
 
-static bool is_read(const struct ls_job *job, const char *input, const struct stat *at)
+static bool is_read(const struct ls_place_reads *reads, const struct stat *at)
 {
-    const char *const paths[] = {input,
+    const struct ls_job *job = reads->job;
+    const char *const paths[] = {reads->file,
                                  job->path,
                                  job->model,
                                  job->initial_weights,
@@ -36,6 +40,56 @@ static bool is_read(const struct ls_job *job, const char *input, const struct st
     return false;
 }
 
+/* The path without links and dots; a last name that is not there yet stays. NULL where its directory is not there. */
+static char *real_path(const char *path)
+{
+    char *directory = ls_path_directory(path);
+    const char *slash = strrchr(path, '/');
+    char real[PATH_MAX], *made = NULL;
+
+    if (directory != NULL && realpath(directory, real) != NULL)
+        made = ls_str_format("%s/%s", strcmp(real, "/") != 0 ? real : "", slash != NULL ? slash + 1 : path);
+    ls_free(directory);
+    return made;
+}
+
+/* Whether a checkpoint directory keeps something under this name. */
+static bool is_kept(const char *name)
+{
+    return ls_ckpt_keeps(name) || strncmp(name, "journal", strlen("journal")) == 0;
+}
+
+/* Whether a real path is something that the directory keeps, or lies in it. `directory` may be a checkpoint itself:
+ * then all of it is kept. */
+static bool is_below(char *real, const char *directory)
+{
+    bool whole = ls_ckpt_is_one(directory), found = false;
+    struct stat at;
+
+    if (stat(directory, &at) != 0)
+        return false;
+    for (char *slash = strrchr(real, '/'); slash != NULL && !found; slash = strrchr(real, '/')) {
+        *slash = '\0';
+        found = same(&at, real[0] != '\0' ? real : "/") && (whole || is_kept(slash + 1));
+    }
+    return found;
+}
+
+/* Whether the path leads into what a checkpoint directory keeps, as it is written or as its last link has it. */
+static bool is_in(const char *path, const char *directory)
+{
+    char target[PATH_MAX], *real = real_path(path);
+    bool found;
+
+    if (directory == NULL || real == NULL) {
+        ls_free(real);
+        return false;
+    }
+    found = is_below(real, directory) || (realpath(path, target) != NULL && is_below(target, directory));
+    ls_free(real);
+    return found;
+}
+
 static enum ls_status check_directory(const char *option, const char *path, struct ls_error *err)
 {
     char *directory = ls_path_directory(path);
@@ -50,20 +104,47 @@ static enum ls_status check_directory(const char *option, const char *path, stru
     return status;
 }
 
-enum ls_status ls_place_check(const char *option, const char *path, const struct ls_job *job, const char *input,
+enum ls_status ls_place_check(const char *option, const char *path, const struct ls_place_reads *reads,
                               struct ls_error *err)
 {
     struct stat at;
+    bool there;
 
     if (path == NULL)
         return LS_OK;
-    if (stat(path, &at) != 0)
-        return check_directory(option, path, err);
-    if (S_ISDIR(at.st_mode))
+    there = stat(path, &at) == 0;
+    if (there && S_ISDIR(at.st_mode))
         return ls_error_set(err, LS_EIO, "%s %s: this is a directory; a file is to be written", option, path);
-    if (!S_ISREG(at.st_mode))
+    if (there && !S_ISREG(at.st_mode))
         return ls_error_set(err, LS_EIO, "%s %s: this is no plain file; a file is to be written", option, path);
-    if (is_read(job, input, &at))
+    if (there && is_read(reads, &at))
         return ls_error_set(err, LS_EUSAGE, "%s %s: this file is read here; writing it would replace it", option, path);
+    if (is_in(path, reads->job->checkpoint_directory) || is_in(path, reads->checkpoint))
+        return ls_error_set(err, LS_EUSAGE, "%s %s: this place belongs to a checkpoint; choose one outside it", option,
+                            path);
     return check_directory(option, path, err);
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    char *real_a = real_path(a), *real_b = real_path(b);
+    bool same_name = real_a != NULL && real_b != NULL && strcmp(real_a, real_b) == 0;
+    struct stat at;
+
+    ls_free(real_a);
+    ls_free(real_b);
+    return same_name || (stat(a, &at) == 0 && same(&at, b));
+}
+
+enum ls_status ls_place_check_run(const char *trace, const char *save_weights, const struct ls_place_reads *reads,
+                                  struct ls_error *err)
+{
+    enum ls_status status = ls_place_check("--trace", trace, reads, err);
+
+    if (status == LS_OK)
+        status = ls_place_check("--save-weights", save_weights, reads, err);
+    if (status == LS_OK && trace != NULL && save_weights != NULL && same_place(trace, save_weights))
+        status =
+            ls_error_set(err, LS_EUSAGE, "--save-weights %s: --trace writes this file too; name another", save_weights);
+    return status;
 }

@@ -76,6 +76,11 @@ const struct ls_ckpt_tensor *ls_ckpt_tensor_at(const struct ls_ckpt *ckpt, int i
 int ls_ckpt_find(const struct ls_ckpt *ckpt, const char *path);
 /* Copies a whole tensor, assembled from its pieces. data holds the tensor's bytes. */
 enum ls_status ls_ckpt_read(const struct ls_ckpt *ckpt, int index, void *data, struct ls_error *err);
+/* Whether a name in a checkpoint directory is one that this layer writes: a checkpoint, also an unfinished one, LATEST
+ * or LOCK. */
+bool ls_ckpt_keeps(const char *name);
+/* Whether the directory is one checkpoint, not a directory of them. Nothing is verified. */
+bool ls_ckpt_is_one(const char *directory);
 /* Removes all checkpoints under directory (train --fresh, after it was told to). */
 enum ls_status ls_ckpt_remove_all(const char *directory, struct ls_error *err);
 

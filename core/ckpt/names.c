@@ -40,6 +40,20 @@ bool lsi_ckpt_parse_step(const char *name, uint64_t *step, const char **suffix)
            ((*suffix)[0] == '\0' || strcmp(*suffix, ".partial") == 0 || strcmp(*suffix, ".replaced") == 0);
 }
 
+bool ls_ckpt_keeps(const char *name)
+{
+    const char *suffix;
+    uint64_t step;
+
+    return strcmp(name, LSI_CKPT_LATEST) == 0 || strcmp(name, LSI_CKPT_LOCK) == 0 ||
+           lsi_ckpt_parse_step(name, &step, &suffix);
+}
+
+bool ls_ckpt_is_one(const char *directory)
+{
+    return lsi_ckpt_has_manifest(directory, ".");
+}
+
 struct ls_ckpt_lock {
     struct ls_file_lock *file;
 };

@@ -231,6 +231,7 @@ static void read_metrics(const struct lsi_section *top, struct ls_job *job)
     json_t *list = lsi_job_has(top, "metrics") ? json_object_get(top->object, "metrics") : NULL;
     size_t count = json_is_array(list) ? json_array_size(list) : list != NULL ? 1 : 0;
 
+    lsi_job_list(top, "metrics");
     if (count > LS_JOB_MAX_METRICS)
         lsi_job_fail(top, "metrics", "has %zu entries; at most %d are allowed", count, LS_JOB_MAX_METRICS);
     for (size_t i = 0; i < count && top->walk->status == LS_OK; i++) {

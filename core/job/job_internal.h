@@ -43,6 +43,8 @@ void lsi_job_number(const struct lsi_section *section, const char *key, double l
 void lsi_job_flag(const struct lsi_section *section, const char *key, bool *value);
 /* A text, copied (the old *value is freed). */
 void lsi_job_string(const struct lsi_section *section, const char *key, char **value);
+/* Fails where the value is neither a list of texts (null, for an empty entry, is left to the reader) nor one text. */
+void lsi_job_list(const struct lsi_section *section, const char *key);
 /* A text that must be one of names; suggests the nearest. */
 void lsi_job_choice(const struct lsi_section *section, const char *key, const char *const *names, size_t count,
                     char **value);

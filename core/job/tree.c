@@ -33,9 +33,21 @@ static json_t *open_short_form(json_t *object, const char *key)
     return named;
 }
 
-/* The object that holds the last key of the path; missing ones are made. *key is changed to the last key. */
-static json_t *descend(json_t *tree, char **key)
+/* Complaints about what the override made, or what is missing in it, name the override. */
+static bool note_made(json_t *lines, const char *override, size_t path_length)
 {
+    char *path = ls_str_format("%.*s", (int)path_length, override);
+    bool noted = path != NULL && json_object_set_new(lines, path, json_string(override)) == 0;
+
+    ls_free(path);
+    return noted;
+}
+
+/* The object that holds the last key of the path, which is the beginning of the override; missing ones are made. *key
+ * is changed to the last key. */
+static json_t *descend(json_t *tree, json_t *lines, const char *override, char **key)
+{
+    const char *path = *key;
     json_t *object = tree;
     char *dot;
 
@@ -48,7 +60,7 @@ static json_t *descend(json_t *tree, char **key)
         next = json_object_get(object, *key);
         if (next == NULL || json_is_null(next)) {
             next = json_object();
-            if (json_object_set_new(object, *key, next) != 0)
+            if (json_object_set_new(object, *key, next) != 0 || !note_made(lines, override, (size_t)(dot - path)))
                 return NULL;
         } else if (!json_is_object(next)) {
             next = open_short_form(object, *key);
@@ -75,10 +87,26 @@ static enum ls_status note_origin(json_t *lines, const char *override, size_t pa
         if (path != NULL && strncmp(key, path, path_length) == 0 && key[path_length] == '.')
             (void)json_object_del(lines, key);
     }
-    if (path == NULL || json_object_set_new(lines, path, json_string(override)) != 0)
+    if (path == NULL || !note_made(lines, override, path_length))
         status = ls_error_set(err, LS_ENOMEM, "not enough memory for --set %.200s", override);
     ls_free(path);
     return status;
+}
+
+/* A value of one line has no line to name, least of all the one behind its end. */
+static void leave_line_out(const char *name, const char *value, struct ls_error *err)
+{
+    static const char line[] = ", line ";
+    size_t begin = strlen(name);
+    char *at, *end;
+
+    if (err == NULL || strchr(value, '\n') != NULL || strncmp(err->message, name, begin) != 0)
+        return;
+    at = err->message + begin;
+    if (strncmp(at, line, sizeof line - 1) != 0)
+        return;
+    end = at + sizeof line - 1 + strspn(at + sizeof line - 1, "0123456789");
+    memmove(at, end, strlen(end) + 1);
 }
 
 static enum ls_status apply_override(json_t *tree, json_t *lines, const char *override, struct ls_error *err)
@@ -99,10 +127,12 @@ static enum ls_status apply_override(json_t *tree, json_t *lines, const char *ov
         goto free_names;
     }
     status = ls_yaml_parse(equals + 1, strlen(equals + 1), name, &value, NULL, err);
-    if (status != LS_OK)
+    if (status != LS_OK) {
+        leave_line_out(name, equals + 1, err);
         goto free_names;
+    }
     key = path;
-    object = descend(tree, &key);
+    object = descend(tree, lines, override, &key);
     if (object == NULL || json_object_set(object, key, value) != 0)
         status = ls_error_set(err, LS_EINVAL, "--set %.200s: %.*s is not inside a section of the job", override,
                               (int)(equals - override), override);

@@ -195,6 +195,18 @@ void lsi_job_flag(const struct lsi_section *section, const char *key, bool *valu
         *value = json_is_true(found);
 }
 
+void lsi_job_list(const struct lsi_section *section, const char *key)
+{
+    const json_t *found = value_of(section, key), *entry;
+    char text[64];
+    size_t i;
+
+    if (found != NULL && !json_is_array(found) && !json_is_string(found))
+        lsi_job_fail(section, key, "must be a list of names such as [a, b], not %s", shown(found, text));
+    json_array_foreach(found, i, entry) if (!json_is_string(entry) && !json_is_null(entry))
+        lsi_job_fail(section, key, "must be a list of names; %s in it is none", shown(entry, text));
+}
+
 void lsi_job_string(const struct lsi_section *section, const char *key, char **value)
 {
     const json_t *found = value_of(section, key);

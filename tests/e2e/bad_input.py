@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 
 import lockstep as ls
@@ -74,6 +75,9 @@ def command_line(folder):
     fails(folder, ["train", job, "--overwrite"], USAGE, "--fresh")
     fails(folder, ["coordinator", job, "--overwrite"], USAGE, "--fresh", env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
     fails(folder, ["worker", job], USAGE, "--coordinator")
+    for port in ("0", "00"):
+        fails(folder, ["worker", job, "--coordinator", "127.0.0.1:" + port], USAGE, "--coordinator", "port 0",
+              env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
     fails(folder, ["predict", job], USAGE, "--output")
     fails(folder, ["evaluate", job, "--data", "tset"], USAGE, "tset")
     fails(folder, ["train", job, "--save-weights", "/"], FILES, "--save-weights", "directory")
@@ -92,7 +96,9 @@ def environment(folder):
         fails(folder, words, USAGE, "LOCKSTEP_LOG", "error, warn, info or debug", '"loud"',
               env=ls.environment(LOCKSTEP_LOG="loud"))
         fails(folder, words, USAGE, "LOCKSTEP_HOST", "letters, digits", env=ls.environment(LOCKSTEP_HOST="a b"))
-    for name in ("LOCKSTEP_LOG", "LOCKSTEP_HOST"):
+        fails(folder, words, USAGE, "LOCKSTEP_PLUGINS", "a directory", '"/nope"',
+              env=ls.environment(LOCKSTEP_PLUGINS="/nope"))
+    for name in ("LOCKSTEP_LOG", "LOCKSTEP_HOST", "LOCKSTEP_PLUGINS"):
         ls.run([ls.BINARY, "plan", job], env=ls.environment(**{name: ""}))
 
 
@@ -116,6 +122,10 @@ def settings_of_a_job(folder):
     rejected("optimizer.name=adamw2", "adamw2", "adam")
     rejected("loss=crossentropy", "crossentropy")
     rejected("metrics=[acuracy]", "acuracy", "accuracy")
+    rejected("metrics={a: 1}", "metrics must be a list of names", '{"a":1}')
+    rejected("metrics=3", "metrics must be a list of names")
+    rejected("metrics=[accuracy, {a: 1}]", "metrics must be a list of names", '{"a":1}')
+    rejected("metrics=[accuracy", "--set metrics=[accuracy: it is not valid YAML")
     rejected("run.transport=smoke", "smoke", "shm")
     rejected("run.workers=0", "workers")
     rejected("run.workers=100000", "workers")
@@ -332,6 +342,84 @@ def results_over_inputs(folder):
 
 
 @with_job
+def results_over_what_is_read(folder):
+    """Nor of what a worker reads, of a part of a checkpoint, or of the other result."""
+    job, out = os.path.join(folder, "job.yaml"), os.path.join(folder, "out")
+    secret = ls.write(folder, "s3", ls.SECRET + "\n")
+    os.chmod(secret, 0o600)
+    ls.run([ls.BINARY, "train", job, "--quiet", "--max-steps", "9", "--set", "run.checkpoint.every_steps=9"])
+    manifest = os.path.join(out, "step-9", "manifest.json")
+    other = os.path.join(folder, "other")
+    shutil.copytree(out, other)
+    os.symlink(os.path.join("out", "LATEST"), os.path.join(folder, "newest"))
+    before = ls.contents(folder)
+    worker = ["worker", job, "--coordinator", "127.0.0.1:1", "--secret-file", secret]
+    for name in ("job.yaml", "model.json", "x.npy", "y.npy", "s3"):
+        for option in ("--trace", "--save-weights"):
+            fails(folder, [*worker, option, os.path.join(folder, name)], USAGE, option, name, "is read here")
+    fails(folder, [*worker, "--trace", manifest], USAGE, "--trace", "manifest.json", "checkpoint")
+    part = part_of(out, 9)
+    for place in (manifest, part, os.path.join(out, "LATEST"), os.path.join(out, "LOCK"), os.path.join(out, "journal"),
+                  os.path.join(out, "step-9", "new"), os.path.join(folder, "newest"),
+                  os.path.join(out, "step-9", "..", "LATEST")):
+        for words in (["train", job, "--trace"], ["train", job, "--save-weights"], ["predict", job, "--output"],
+                      ["predict", job, "--checkpoint", out, "--output"]):
+            fails(folder, [*words, place], USAGE, words[-1], place, "belongs to a checkpoint")
+    for place in (other, os.path.join(other, "step-9")):
+        fails(folder, ["predict", job, "--checkpoint", place, "--output", part_of(other, 9)], USAGE, "--output",
+              "belongs to a checkpoint")
+    # Two names of one file, which is there or not.
+    for name in ("job2.json", "s3"):
+        fails(folder, ["train", job, "--trace", name, "--save-weights", "./" + name, "--max-steps", "9"], USAGE,
+              "--save-weights ./" + name, "--trace", cwd=folder)
+    if ls.contents(folder) != before:
+        raise ls.Failed("a file changed")
+    # What stands beside the checkpoints belongs to nobody.
+    ls.run([ls.BINARY, "predict", job, "--output", os.path.join(out, "p.npy")])
+
+
+def closed(*numbers):
+    def close():
+        for number in numbers:
+            os.close(number)
+    return close
+
+
+@with_job
+def closed_descriptors(folder):
+    """No file and no socket gets the number of a standard descriptor that is closed; the work is done all the same."""
+    words = ["train", os.path.join(folder, "job.yaml"), "--workers", "2", "--quiet"]
+    for number, numbers in enumerate(((0, 1), (0,), (0, 1, 2), (1, 2), (2,))):
+        directory = os.path.join(folder, f"out{number}")
+        got, _, err = ls.run([ls.BINARY, *words, "--set", f"run.checkpoint.directory={directory}"], check=False,
+                             preexec_fn=closed(*numbers))
+        if got != (FILES if 1 in numbers else 0) or ls.steps_saved(directory)[-1] != 20:
+            raise ls.Failed(f"{numbers} closed: exit status {got}, {ls.steps_saved(directory)}: {err.strip()[-300:]}")
+        if 1 in numbers and 2 not in numbers:
+            ls.says((got, "", err), FILES, "cannot write to standard output")
+    ls.none_left(folder, 1)
+
+
+@with_job
+def full_standard_output(folder):
+    """Results that cannot be written are an error of one sentence, whatever they are."""
+    job = os.path.join(folder, "job.yaml")
+    ls.run([ls.BINARY, "train", job, "--quiet"])
+    for words in (["train", job, "--quiet"], ["train", job, "--quiet", "--json"], ["plan", job], ["plan", job, "--json"],
+                  ["evaluate", job], ["evaluate", job, "--json"], ["inspect", os.path.join(folder, "out")], ["version"],
+                  ["--version"], ["--help"], ["train", "--help"], ["help", "train"], [],
+                  ["predict", job, "--output", os.path.join(folder, "p.npy")]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([ls.BINARY, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                                  env=ls.environment(), timeout=ls.DEADLINE_S)
+        ls.says((done.returncode, "", done.stderr), FILES, "cannot write to standard output: No space left on device")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([ls.BINARY, "plan", job, "--json", "--set", "epochs=0"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False, env=ls.environment())
+    ls.says((done.returncode, "", done.stderr), INVALID, "epochs")
+
+
+@with_job
 def as_it_was_typed(folder):
     """What is wrong with a value is said of the option that gave it."""
     job = os.path.join(folder, "job.yaml")
@@ -339,6 +427,10 @@ def as_it_was_typed(folder):
     fails(folder, ["plan", job, "--transport", "smoke"], INVALID, "--transport smoke: run.transport")
     fails(folder, ["evaluate", job, "--threads", "many"], INVALID, "--threads many: run.threads")
     fails(folder, ["train", job, "--set", "run.workers=0"], INVALID, "--set run.workers=0: run.workers")
+    fails(folder, ["train", job, "--set", "x.y.z=3"], INVALID, "--set x.y.z=3: x is not a key of a job")
+    fails(folder, ["train", job, "--set", "run.checkpiont.keep=3"], INVALID, "--set run.checkpiont.keep=3: run.checkpiont")
+    fails(folder, ["train", job, "--set", "data.test.format=npy"], INVALID,
+          "--set data.test.format=npy: data.test.features is missing")
     fails(folder, ["train", job, "--workers", ""], USAGE, "--workers", "empty value")
     fails(folder, ["bench", "dance"], USAGE, '"dance"', "train|allreduce|overlap")
     fails(folder, ["bench", "train", "--model", "mlp", "--workers", "1000"], USAGE,
@@ -527,6 +619,10 @@ def secrets(folder):
     job = os.path.join(folder, "job.yaml")
     for command in (["coordinator", job], ["worker", job, "--coordinator", "127.0.0.1:1"]):
         fails(folder, command, USAGE, "LOCKSTEP_SECRET", "--secret-file")
+        fails(folder, command, USAGE, "LOCKSTEP_SECRET", "is needed", "--secret-file",
+              env=ls.environment(LOCKSTEP_SECRET=""))
+        for place in ("/", "/dev/null"):
+            fails(folder, command + ["--secret-file", place], FILES, place + " ", "no regular file")
         fails(folder, command, USAGE, "LOCKSTEP_SECRET", "is not 64", "--secret-file",
               env=ls.environment(LOCKSTEP_SECRET="12345"))
         path = ls.write(folder, "secret", ls.SECRET + "\n")
@@ -605,7 +701,8 @@ def failures_in_json(folder):
 
 
 CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_of_a_job, missing_files, npy_files,
-         idx_files, labels, shapes, models, unwritable_results, results_over_inputs, as_it_was_typed,
+         idx_files, labels, shapes, models, unwritable_results, results_over_inputs, results_over_what_is_read,
+         closed_descriptors, full_standard_output, as_it_was_typed,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
          damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
          secrets, launcher_without_mpi]

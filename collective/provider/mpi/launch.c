@@ -77,7 +77,7 @@ static void *load(char why[300])
     char directory[PATH_MAX];
     void *library = NULL;
 
-    if (given != NULL)
+    if (given != NULL && given[0] != '\0')
         return try_load(given, "", why);
     if (!own_directory(directory))
         return NULL;

@@ -30,6 +30,7 @@ static enum ls_status read_text(const char *content, mode_t mode, uint8_t secret
 Test(launch, secret_from_a_file)
 {
     uint8_t secret[32] = {0};
+    struct ls_error err = LS_ERROR_INIT;
 
     cr_expect_eq(read_text(HEX "\n", 0600, secret), LS_OK);
     cr_expect_eq(secret[1], 0x11);
@@ -39,6 +40,8 @@ Test(launch, secret_from_a_file)
     cr_expect_eq(read_text(HEX "00", 0600, secret), LS_EINVAL);
     cr_expect_eq(read_text("", 0600, secret), LS_EINVAL);
     cr_expect_eq(ls_secret_read("/nowhere/secret", secret, NULL), LS_ENOENT);
+    cr_expect_eq(ls_secret_read("/dev/null", secret, &err), LS_EIO);
+    cr_expect_neq(strstr(err.message, "no regular file"), NULL);
 }
 
 /* Without a file the environment has it, or the words say how to give one. */
@@ -50,6 +53,9 @@ Test(launch, secret_from_the_environment)
     cr_assert_eq(setenv(LS_SECRET_VARIABLE, HEX, 1), 0);
     cr_expect_eq(ls_secret_read(NULL, secret, NULL), LS_OK);
     cr_expect_eq(secret[2], 0x22);
+    cr_assert_eq(setenv(LS_SECRET_VARIABLE, "", 1), 0);
+    cr_expect_eq(ls_secret_read(NULL, secret, &err), LS_EUSAGE);
+    cr_expect_neq(strstr(err.message, "is needed"), NULL);
     cr_assert_eq(setenv(LS_SECRET_VARIABLE, "short", 1), 0);
     cr_expect_eq(ls_secret_read(NULL, secret, &err), LS_EUSAGE);
     cr_expect_neq(strstr(err.message, "--secret-file"), NULL);

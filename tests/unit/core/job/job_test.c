@@ -172,7 +172,7 @@ static const struct {
     {"loss.from_logits=yes", "loss.from_logits must be true or false, not \"yes\""},
     {"metrics=[acuracy]", "did you mean accuracy?"},
     {"metrics=[accuracy, accuracy]", "metrics has accuracy twice"},
-    {"metrics=[[accuracy]]", "metrics must be a text"},
+    {"metrics=[[accuracy]]", "must be a list of names; [\"accuracy\"] in it is none"},
     {"metrics=[~]", "metrics has an empty entry"},
     {"optimizer.momentum=0.5", "optimizer.momentum is not an option of adam"},
     {"optimizer.learning_rate=0", "optimizer.learning_rate must be greater than 0"},
@@ -220,6 +220,10 @@ Test(job, where_a_mistake_is)
     expect_error("batch.size=few", LS_EINVAL, "--set batch.size=few: batch.size must be");
     cr_assert_eq(ls_job_parse(half, sizeof half - 1, "a/b.yaml", NULL, 0, &job, &err), LS_EINVAL);
     cr_assert_str_eq(err.message, "a/b.yaml, line 4: data.train.features is missing; a job needs it");
+    expect_error("x.y.z=3", LS_EINVAL, "--set x.y.z=3: x is not a key of a job");
+    expect_error("metrics=[accuracy", LS_EINVAL, "--set metrics=[accuracy: it is not valid YAML");
+    expect_error("metrics=[accuracy,\n", LS_EINVAL, "--set metrics=[accuracy,\n, line 2: it is not valid YAML");
+    expect_error("metrics={a: 1}", LS_EINVAL, "metrics must be a list of names");
     expect_error("batch={size: few}", LS_EINVAL, "--set batch={size: few}: batch.size must be");
     expect_error("optimizer={}", LS_EINVAL, "--set optimizer={}: optimizer.name is missing");
     expect_error("loss={name: mse, from_logits: true}", LS_EINVAL, "--set loss={name: mse, from_logits: true}: loss.");
