@@ -418,8 +418,7 @@ Test(machine, waits_for_the_exit_status)
     end();
 }
 
-/* A worker that is nobody's child is lost with its connection, at once; one that is not needed yet has left. What the
- * group has committed since counts for all. */
+/* A worker that is nobody's child is lost with its connection, at once; one that is not needed yet has left. */
 Test(machine, loses_a_remote_worker_at_once)
 {
     static const struct {
@@ -749,6 +748,9 @@ Test(machine, follows_waits_to_their_end)
         "node), which is computing step 812");
     beat_waiting(2, 2, 2200);
     cr_expect_null(nth(LS_ACTION_LOG, 0));
+    beat_waiting(2, 2, 10); /* it was rank 1 that took so long: it has only begun to wait */
+    cr_assert_eq(count(LS_ACTION_LOG), 1);
+    cr_expect_not_null(strstr(nth(LS_ACTION_LOG, 0)->text, "for rank 1 ("), "%s", nth(LS_ACTION_LOG, 0)->text);
     end();
 }
 
