@@ -30,8 +30,7 @@ static int culprit_of(struct ls_machine *machine, const struct lsi_worker *worke
         /* A worker tells one wait: where it is that of another of its replicas, this rank may be anywhere. One that has
          * begun to wait only lately is itself what took so long. */
         if (next == NULL || !waits(next) || next->wait.rank != rank || next->wait.for_rank < 0 ||
-            next->wait.waited_ms < worker->wait.waited_ms / 2 ||
-            lsi_rank_owner(machine, next->wait.for_rank) == worker)
+            next->wait.waited_ms < worker->wait.waited_ms / 2 || lsi_rank_owner(machine, next->wait.for_rank) == worker)
             break;
         rank = next->wait.for_rank;
     }
