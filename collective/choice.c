@@ -3,6 +3,7 @@
 #include "collective/choice.h"
 
 #include "collective/group_impl.h"
+#include "core/base/hash.h"
 #include "core/base/str.h"
 
 #include <limits.h>
@@ -119,6 +120,18 @@ enum ls_status lsi_choices_make(const char *text, struct lsi_choices *choices, s
     return LS_OK;
 }
 
+uint64_t ls_group_ways_digest(const struct ls_group *group)
+{
+    uint64_t digest = 0;
+    char text[80];
+
+    for (int i = 0; i < group->choices.given; i++) {
+        (void)lsi_choice_text(&group->choices.row[i], text);
+        digest = ls_xxh3(text, strlen(text) + 1, digest);
+    }
+    return digest;
+}
+
 static const char *limit_text(int64_t limit, int64_t most, char text[24])
 {
     if (limit == most)
@@ -212,9 +225,10 @@ static bool wished(struct ls_request *request)
     int kind = request->op.kind == LS_ALL_REDUCE_TREE ? LS_ALL_REDUCE : (int)request->op.kind;
 
     for (int way = 0; way < WAYS; way++) {
-        if (strcmp(request->op.way, lsi_way_name(way)) != 0 || way == LSI_ONE_SHOT || way == LSI_NATIVE ||
-            group->ops->supports == NULL || !group->ops->supports(kind, (enum lsi_way)way) ||
+        if (strcmp(request->op.way, lsi_way_name(way)) != 0 || way == LSI_NATIVE ||
             !lsi_way_fits(request, (enum lsi_way)way))
+            continue;
+        if (way != LSI_ONE_SHOT && (group->ops->supports == NULL || !group->ops->supports(kind, (enum lsi_way)way)))
             continue;
         request->way = (enum lsi_way)way;
         return true;

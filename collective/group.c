@@ -224,7 +224,8 @@ static enum ls_status agree(struct ls_group *group, size_t bytes, enum ls_status
 
     for (int r = 0; r < group->world; r++)
         counts[r] = (int64_t)sizeof mine;
-    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &mine, .dst = all, .counts = counts};
+    struct ls_collective op = {
+        .kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &mine, .dst = all, .counts = counts, .way = "one-shot"};
     struct ls_error inner = LS_ERROR_INIT;
     status = ls_group_run(group, &op, &inner);
     if (own != LS_OK)

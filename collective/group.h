@@ -75,6 +75,8 @@ bool ls_provider_carries_bf16(const char *provider, bool several_hosts);
 bool ls_group_carries_bf16(const struct ls_group *group);
 /* Whether a user's rows come before the built-in choices (`collectives`, or the environment's). */
 bool ls_group_ways_given(const struct ls_group *group);
+/* Of those rows: alike where members choose alike. */
+uint64_t ls_group_ways_digest(const struct ls_group *group);
 
 /* Deadlines follow the work: where its slowest member took a step so long, an operation may wait for ten such steps, if
  * that is longer than wait_deadline_ms; at most a day. Longer steps count at once, shorter ones little by little. All

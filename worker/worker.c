@@ -330,15 +330,24 @@ static enum ls_status open_checkpoint(struct worker *w, struct ls_error *err)
     return status == LS_ENOENT ? LS_OK : status;
 }
 
-/* What came first explains the others' ends. */
+/* What came first explains the others' ends. An abort that tells what a replica here has found too has that replica's
+ * status: all workers end alike, whoever is heard first. */
 static enum ls_status outcome(const struct worker *w, struct ls_error *err)
 {
+    enum ls_status status = w->cause.status;
     bool failed = false;
 
-    for (int i = 0; i < w->replica_count; i++)
-        failed = failed || (w->runners[i].status != LS_OK && !w->runners[i].stopped);
+    for (int i = 0; i < w->replica_count; i++) {
+        const struct runner *r = &w->runners[i];
+
+        if (r->status == LS_OK || r->stopped)
+            continue;
+        failed = true;
+        if (strcmp(r->err.message, w->cause.message) == 0)
+            status = r->status;
+    }
     if (failed)
-        return ls_error_set(err, w->cause.status, "%s", w->cause.message);
+        return ls_error_set(err, status, "%s", w->cause.message);
     if (w->runners[0].status != LS_OK && err != NULL)
         *err = w->runners[0].err;
     return w->runners[0].status;

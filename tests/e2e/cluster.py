@@ -175,6 +175,30 @@ def mixed_workers(folder, job, expected):
 
 
 @with_job
+def unlike_workers(folder, job, expected):
+    """What all workers need alike is refused before the first step, with one sentence and one status everywhere."""
+    eager = (["--set", "run.execution=eager"], {})
+    for number, (transport, first, second, said) in enumerate((
+            ("shm", ([], {}), eager, "run.execution is graph on rank 0 and eager on rank 1; give all workers the same"),
+            ("tcp", eager, ([], {}), "run.execution is eager on rank 0 and graph on rank 1; give all workers the same"),
+            ("shm", ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=staged"}), ([], {}), "LOCKSTEP_COLLECTIVES of rank 1"),
+            ("tcp", ([], {}), ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=direct"}), "LOCKSTEP_COLLECTIVES of rank 1"),
+            ("hybrid", ([], {}), ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=direct"}),
+             "LOCKSTEP_COLLECTIVES of rank 1"))):
+        out = os.path.join(folder, str(number))
+        with Cluster(job, out, "--workers", "2", "--transport", transport) as cluster:
+            head = cluster.coordinator()
+            workers = [cluster.worker("--index", str(index), *words, **environment)
+                       for index, (words, environment) in enumerate((first, second))]
+            for process in [head, *workers]:
+                text, err = process.communicate(timeout=20)
+                ls.says((process.returncode, text, err), 3, said)
+            if ls.steps_saved(out):
+                raise ls.Failed(f"it saved {ls.steps_saved(out)}")
+    ls.none_left(folder, 1)
+
+
+@with_job
 def pretended_hosts(folder, job, expected):
     """Workers on hosts of several sizes: shared memory inside each and tcp between them where that pays, same numbers."""
     for hosts, words, transport in (("aabb", [], "hybrid"), ("abbcb", [], "hybrid"), ("ab", [], "tcp"),
@@ -227,7 +251,7 @@ def strangers(folder, job, expected):
 
 
 CASES = [workers_come_after, workers_come_before, nobody_comes, join_timeout, worker_waits_and_is_told, a_worker_too_many,
-         mixed_workers, pretended_hosts, secret_in_a_file, strangers]
+         mixed_workers, unlike_workers, pretended_hosts, secret_in_a_file, strangers]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

@@ -201,7 +201,9 @@ enum ls_status ls_replica_open(const struct ls_trainer *trainer, struct ls_group
     r->generation = ls_group_generation(group);
     r->group = group;
     r->hooks = *hooks;
-    status = ls_tracing_meet(group, hooks->trace, &r->tracing, err);
+    status = ls_replica_alike(r, err);
+    if (status == LS_OK)
+        status = ls_tracing_meet(group, hooks->trace, &r->tracing, err);
     if (status == LS_OK)
         status = ls_trainer_device(trainer, &r->device, err);
     r->programs = (struct ls_step_programs){.trainer = trainer, .device = r->device};

@@ -94,6 +94,9 @@ enum ls_status ls_replica_evaluate(struct ls_replica *replica, enum ls_step_mode
 /* eager.c: the same calls with run.execution: eager. The batch is gathered, the exchange begun. */
 enum ls_status ls_replica_run_eagerly(struct ls_replica *replica, const struct ls_schedule *schedule, float loss_seed,
                                       const struct ls_step_info *info, struct ls_error *err);
+/* alike.c: every rank calls it before its first other operation. LS_EINVAL, with one sentence in all of them: their
+ * run.execution or their ways of collectives differ. */
+enum ls_status ls_replica_alike(struct ls_replica *replica, struct ls_error *err);
 /* vote.c: waits for the gradients, then everyone votes on the step; all equal is committed. Adds the batch's sums to
  * *sums. */
 enum ls_status ls_replica_vote(struct ls_replica *replica, const struct ls_schedule *schedule, struct ls_sums *sums,

@@ -69,8 +69,8 @@ Test(choice, refused)
 /* An operation's wish is heard where the group allows it: a ring adds in another order, bf16 rounds. */
 Test(choice, wishes_within_what_the_group_allows)
 {
-    static const char *const ways[] = {"ring", "bf16", "gather"};
-    static const enum lsi_way goes[] = {LSI_CANONICAL, LSI_CANONICAL, LSI_GATHER};
+    static const char *const ways[] = {"ring", "bf16", "gather", "one-shot"};
+    static const enum lsi_way goes[] = {LSI_CANONICAL, LSI_CANONICAL, LSI_GATHER, LSI_CANONICAL};
     struct ls_group group = {.ops = &lsi_tcp_provider, .world = 4};
     struct ls_request request = {.group = &group, .element_bytes = 4, .signature.count = 1 << 20};
 
