@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 import lockstep as ls
 
@@ -352,11 +353,24 @@ def results_over_what_is_read(folder):
     other = os.path.join(folder, "other")
     shutil.copytree(out, other)
     os.symlink(os.path.join("out", "LATEST"), os.path.join(folder, "newest"))
-    before = ls.contents(folder)
+
+    def contents():
+        """Without what the coordinator below writes."""
+        return {k: v for k, v in ls.contents(folder).items() if k not in ("out/LOCK", "out/journal")}
+    before = contents()
     worker = ["worker", job, "--coordinator", "127.0.0.1:1", "--secret-file", secret]
     for name in ("job.yaml", "model.json", "x.npy", "y.npy", "s3"):
         for option in ("--trace", "--save-weights"):
             fails(folder, [*worker, option, os.path.join(folder, name)], USAGE, option, name, "is read here")
+    head = ls.start([ls.BINARY, "coordinator", job, "--workers", "1"], env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
+    try:
+        where = "127.0.0.1:" + head.stdout.readline().split("port ")[1].split()[0]
+        for name in ("job.yaml", "model.json", "x.npy"):
+            told = ls.run([ls.BINARY, "worker", "--coordinator", where, "--secret-file", secret, "--trace",
+                           os.path.join(folder, name)], check=False)
+            ls.says(told, USAGE, "--trace", name, "is read here")
+    finally:
+        ls.end(head)
     fails(folder, [*worker, "--trace", manifest], USAGE, "--trace", "manifest.json", "checkpoint")
     part = part_of(out, 9)
     for place in (manifest, part, os.path.join(out, "LATEST"), os.path.join(out, "LOCK"), os.path.join(out, "journal"),
@@ -372,7 +386,7 @@ def results_over_what_is_read(folder):
     for name in ("job2.json", "s3"):
         fails(folder, ["train", job, "--trace", name, "--save-weights", "./" + name, "--max-steps", "9"], USAGE,
               "--save-weights ./" + name, "--trace", cwd=folder)
-    if ls.contents(folder) != before:
+    if contents() != before:
         raise ls.Failed("a file changed")
     # What stands beside the checkpoints belongs to nobody.
     ls.run([ls.BINARY, "predict", job, "--output", os.path.join(out, "p.npy")])
@@ -581,6 +595,28 @@ def port_in_use(folder):
         fails(folder, ["coordinator", job, "--listen", "203.0.113.7:0"], FILES, "203.0.113.7", env=env)
 
 
+def limit_descriptors(most):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@with_job
+def too_few_descriptors(folder):
+    """Connections that the system gives no descriptors for are named as that, and not waited for to the deadline."""
+    words = ["--workers", "3", "--transport", "tcp", "--quiet"]
+    train_fails(folder, FILES, "Too many open files", "ulimit -n", words=words, preexec_fn=limit_descriptors(20))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(42)]
+    began = time.monotonic()
+    try:
+        train_fails(folder, FILES, "Too many open files", "ulimit -n", words=words, pass_fds=held,
+                    env=ls.environment(LOCKSTEP_TCP_STREAMS=8), preexec_fn=limit_descriptors(64))
+    finally:
+        for number in held:
+            os.close(number)
+    if time.monotonic() - began > 15:
+        raise ls.Failed("it took as long as a worker that is missing")
+    ls.run([ls.BINARY, "train", os.path.join(folder, "job.yaml"), *words], preexec_fn=limit_descriptors(64))
+
+
 @with_job
 def workers_that_do_not_belong(folder):
     """Each is refused with its own reason; the coordinator goes on waiting, and the right workers train."""
@@ -704,7 +740,7 @@ CASES = [command_line, environment, failures_in_json, settings_of_a_job, syntax_
          idx_files, labels, shapes, models, unwritable_results, results_over_inputs, results_over_what_is_read,
          closed_descriptors, full_standard_output, as_it_was_typed,
          unwritable_checkpoint_directory, full_checkpoint_directory, damaged_checkpoint, all_checkpoints_damaged,
-         damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, workers_that_do_not_belong,
+         damaged_manifest, checkpoint_of_another_job, two_in_one_directory, port_in_use, too_few_descriptors, workers_that_do_not_belong,
          secrets, launcher_without_mpi]
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ struct mesh {
     struct meeting *meetings;
     struct pollfd *polls;
     int capacity;
-    int missing; /* connections */
+    int missing;       /* connections */
+    int short_errno;   /* why the system gave no descriptor last; 0: it gave one */
+    uint64_t short_ns; /* since when */
 };
 
 static void hang_up(struct meeting *meeting, enum stage stage)
@@ -59,6 +61,31 @@ static void hang_up(struct meeting *meeting, enum stage stage)
     meeting->stage = stage;
     meeting->have = 0;
     meeting->since_ns = ls_clock_now_ns();
+}
+
+/* Notes whether a descriptor could be had. */
+static void note_descriptor(struct mesh *mesh, int fd)
+{
+    if (fd >= 0) {
+        mesh->short_errno = 0;
+    } else if (mesh->short_errno == 0 && (errno == EMFILE || errno == ENFILE)) {
+        mesh->short_errno = errno;
+        mesh->short_ns = ls_clock_now_ns();
+    }
+}
+
+/* By then a stranger who held a descriptor without a word has lost it. */
+static bool is_short(const struct mesh *mesh)
+{
+    return mesh->short_errno != 0 && ls_clock_now_ns() - mesh->short_ns > SILENCE_NS + RETRY_NS;
+}
+
+/* That poll refuses more places than the process may have descriptors is the same. */
+static enum ls_status name_shortage(const struct mesh *mesh, struct ls_error *err)
+{
+    return ls_error_set(
+        err, LS_EIO, "%d connections to other workers are missing and cannot be made: %s; raise the limit (ulimit -n)",
+        mesh->missing, strerror(mesh->short_errno != 0 ? mesh->short_errno : EMFILE));
 }
 
 /* For tests and benches: the kernel sends at most so many bytes a second over each connection. */
@@ -152,6 +179,7 @@ static enum ls_status call(struct mesh *mesh, struct meeting *meeting, struct ls
                             lsi_member_text(mesh->tcp->group, meeting->rank, who));
     hang_up(meeting, RETRY);
     meeting->fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    note_descriptor(mesh, meeting->fd);
     if (meeting->fd >= 0 && lsi_tcp_is_local(mesh->tcp, meeting->rank))
         ls_tcp_unpace(meeting->fd);
     if (meeting->fd >= 0 && (connect(meeting->fd, found->ai_addr, found->ai_addrlen) == 0 || errno == EINPROGRESS))
@@ -273,6 +301,7 @@ static void accept_one(struct mesh *mesh)
     int fd = accept4(mesh->options->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct meeting *place = NULL;
 
+    note_descriptor(mesh, fd);
     if (fd < 0)
         return;
     for (int i = 0; i < mesh->capacity; i++) {
@@ -333,11 +362,16 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
 {
     while (mesh->missing > 0) {
         enum ls_status status = prepare(mesh, err);
+        int ready;
+
         if (status != LS_OK)
             return status;
         if (lsi_form_over(mesh->options, mesh->deadline_ns))
             return name_missing(mesh, err);
-        if (poll(mesh->polls, (nfds_t)mesh->capacity + 1, 2) <= 0)
+        ready = poll(mesh->polls, (nfds_t)mesh->capacity + 1, 2);
+        if ((ready < 0 && errno == EINVAL) || is_short(mesh))
+            return name_shortage(mesh, err);
+        if (ready <= 0)
             continue;
         for (int i = 0; i < mesh->capacity && status == LS_OK; i++) {
             struct meeting *m = &mesh->meetings[i];
