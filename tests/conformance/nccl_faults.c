@@ -307,17 +307,19 @@ static int case_family(struct team *team)
     return team_run_processes(team, family_member, &trouble);
 }
 
+static uint64_t abort_after_ns; /* set before the members are started */
+
 /* Another thread, while the group is split. */
 static void *abort_later(void *argument)
 {
     meet(4);
-    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < 50000000u;)
+    for (uint64_t start = ls_clock_now_ns(); ls_clock_now_ns() - start < abort_after_ns;)
         (void)sched_yield();
     ls_group_abort(argument, "the operator said so");
     return NULL;
 }
 
-/* A group that ends while NCCL connects one that is split from it: that forming ends too, for all. */
+/* A group that ends while one is split from it, before NCCL connects that or meanwhile: the forming ends too, for all. */
 static int split_member(struct team *team, int rank, void *argument)
 {
     struct ls_group *group, *split = NULL;
@@ -343,9 +345,17 @@ static int split_member(struct team *team, int rank, void *argument)
 
 static int case_split(struct team *team)
 {
+    static const uint64_t after_us[] = {50000, 500, 1000, 1500, 2000, 3000, 5000};
     struct trouble trouble = {.variable = "STAND_IN_FAULT", .value = "init-hang:1:1", .rank = -1};
+    int failures = 0;
 
-    return team_run_processes(team, split_member, &trouble);
+    for (size_t i = 0; i < sizeof after_us / sizeof *after_us; i++) {
+        abort_after_ns = after_us[i] * 1000;
+        atomic_store(ready, 0);
+        team->generation++;
+        failures += team_run_processes(team, split_member, &trouble);
+    }
+    return failures;
 }
 
 static int check_value(int rank, const char *what, double got, double wanted)

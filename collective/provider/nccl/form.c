@@ -117,13 +117,18 @@ static enum ls_status meet(struct forming *forming, struct ls_error *err)
     return status;
 }
 
-/* The group that this one is split from ended meanwhile, and took the communicator with it. */
-static enum ls_status aborted(const struct nccl *nccl, struct ls_error *err)
+static bool parent_ended(const struct nccl *nccl)
 {
     const struct ls_group *parent = nccl->group->parent;
 
-    if (parent != NULL && atomic_load(&parent->end_state) != 0)
-        return lsi_group_end_error(parent, err);
+    return parent != NULL && atomic_load(&parent->end_state) != 0;
+}
+
+/* The group that this one is split from ended meanwhile, and took the communicator with it. */
+static enum ls_status aborted(const struct nccl *nccl, struct ls_error *err)
+{
+    if (parent_ended(nccl))
+        return lsi_group_end_error(nccl->group->parent, err);
     return ls_error_set(err, LS_EINTERRUPTED, "rank %d: a communicator was aborted while it formed", nccl->group->rank);
 }
 
@@ -150,7 +155,8 @@ static enum ls_status ask_communicator(struct nccl *nccl, struct ls_error *err)
 {
     int state = NCCL_IN_PROGRESS, code;
 
-    if (!lsi_nccl_handle_enter(nccl->handle))
+    /* One that ended before this communicator was there did not take it along. */
+    if (parent_ended(nccl) || !lsi_nccl_handle_enter(nccl->handle))
         return aborted(nccl, err);
     code = nccl->library->nccl.comm_async_error(nccl->handle->comm, &state);
     lsi_nccl_handle_leave(nccl->handle);
