@@ -319,7 +319,7 @@ static void *abort_later(void *argument)
     return NULL;
 }
 
-/* A group that ends while one is split from it, before NCCL connects that or meanwhile: its forming ends too, for all. */
+/* A group that ends while one is split from it, before NCCL connects that or meanwhile: forming ends too, for all. */
 static int split_member(struct team *team, int rank, void *argument)
 {
     struct ls_group *group, *split = NULL;
