@@ -258,7 +258,6 @@ void ls_group_set_pace(struct ls_group *group, uint64_t slowest_ns)
     else
         group->pace_ns -= (group->pace_ns - slowest_ns) / PACE_FALL;
     wait_ms = (int64_t)(group->pace_ns / 1000000u) * PACE_STEPS;
-    wait_ms = wait_ms < MOST_WAIT_MS ? wait_ms : MOST_WAIT_MS;
     group->wait_deadline_ms = wait_ms > group->options.wait_deadline_ms ? wait_ms : group->options.wait_deadline_ms;
     lsi_turn_give(group->turns, turn);
 }
