@@ -121,7 +121,7 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
                                 const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err)
 {
     enum ls_status status = check_options(options, err);
-    struct ls_group *made;
+    struct ls_group *made, *ended;
 
     if (status != LS_OK)
         return status;
@@ -140,6 +140,8 @@ enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct 
         made->choices = origin->group->choices;
     if (status == LS_OK)
         status = made->ops->create(options, made, &made->state, err);
+    if (status != LS_OK && (ended = lsi_ended_parent(made)) != NULL)
+        status = lsi_group_end_error(ended, err);
     made->origin = NULL;
     if (status != LS_OK) {
         group_free(made);
@@ -362,9 +364,9 @@ const char *lsi_member_text(const struct ls_group *group, int rank, char text[12
     return text;
 }
 
-bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns)
+bool lsi_form_over(const struct ls_group *group, const struct ls_group_options *options, uint64_t deadline_ns)
 {
-    return ls_clock_now_ns() > deadline_ns ||
+    return ls_clock_now_ns() > deadline_ns || lsi_ended_parent(group) != NULL ||
            (options->abandon != NULL && atomic_load_explicit(options->abandon, memory_order_relaxed));
 }
 

@@ -68,6 +68,15 @@ struct lsi_origin {
     uint32_t context; /* a number that no group of any member's process has had */
 };
 
+/* What members tell each other when their group is split. */
+struct lsi_split_card {
+    int32_t color;
+    int32_t key;
+    uint32_t port;    /* tcp: of the listener for the new group */
+    uint32_t context; /* the highest that this process has used */
+    int64_t status;   /* of the preparation */
+};
+
 struct lsi_links_ops;
 
 /* Thread: the one that uses the group, except abort. */
@@ -193,8 +202,12 @@ void lsi_request_give(struct ls_request *request);
 int lsi_rank_name(const struct ls_group *group, int rank);
 /* "rank 3 (worker 7 on host a)" into text; returns text. */
 const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
-/* Whether forming is over: the deadline has passed, or the caller gave it up. */
-bool lsi_form_over(const struct ls_group_options *options, uint64_t deadline_ns);
+/* The nearest group that this one was split from, or that its own was, which has ended, also where that is only seen
+ * now; NULL: all go on. */
+struct ls_group *lsi_ended_parent(const struct ls_group *group);
+/* Whether forming is over: the deadline has passed, the caller gave it up, or what the group is split from has ended,
+ * whose reason is then lsi_group_create's. */
+bool lsi_form_over(const struct ls_group *group, const struct ls_group_options *options, uint64_t deadline_ns);
 /* Lets other threads see that the oldest request waits, and that it no longer does. */
 void lsi_waiting_say(struct ls_group *group);
 void lsi_waiting_clear(struct ls_group *group);

@@ -375,10 +375,13 @@ static void time_out(struct ls_group *group, uint64_t silence_ns)
     (void)fail(group, LS_ETIMEOUT, culprit, &why, NULL);
 }
 
-/* A sub-group ends with the group that it was split from. */
-static void watch_parents(struct ls_group *group)
+struct ls_group *lsi_ended_parent(const struct ls_group *group)
 {
-    for (struct ls_group *parent = group->parent; parent != NULL; parent = parent->parent) {
+    struct ls_group *parent = group->parent;
+
+    if (group->origin != NULL && group->origin->inside)
+        parent = group->origin->group->parent; /* that one is being formed itself */
+    for (; parent != NULL; parent = parent->parent) {
         struct ls_error why = LS_ERROR_INIT;
         int culprit = -1;
         enum ls_status status = LS_OK;
@@ -386,12 +389,20 @@ static void watch_parents(struct ls_group *group)
             status = parent->ops->look(parent->state, &culprit, &why);
         if (status != LS_OK && status != LS_EAGAIN)
             (void)fail(parent, status, culprit, &why, NULL);
-        if (!ended(parent))
-            continue;
-        status = lsi_group_end_error(parent, &why);
-        (void)fail(group, status, -1, &why, NULL);
-        return;
+        if (ended(parent))
+            return parent;
     }
+    return NULL;
+}
+
+/* A sub-group ends with the group that it was split from. */
+static void watch_parents(struct ls_group *group)
+{
+    struct ls_group *parent = lsi_ended_parent(group);
+    struct ls_error why = LS_ERROR_INIT;
+
+    if (parent != NULL)
+        (void)fail(group, lsi_group_end_error(parent, &why), -1, &why, NULL);
 }
 
 /* Ends the group where nothing has moved for its deadline, which starts anew with every bit of progress. Before that

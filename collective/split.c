@@ -12,16 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What members tell each other. */
-struct choice {
-    int32_t color;
-    int32_t key;
-    uint32_t port;    /* tcp: of the listener for the new group */
-    uint32_t context; /* the highest that this process has used */
-    int64_t status;   /* of the preparation */
-};
-
-static enum ls_status tell(struct ls_group *group, const struct choice *mine, struct choice *all, struct ls_error *err)
+static enum ls_status tell(struct ls_group *group, const struct lsi_split_card *mine, struct lsi_split_card *all,
+                           struct ls_error *err)
 {
     int64_t counts[LS_MAX_MEMBERS];
     struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = mine, .dst = all, .counts = counts};
@@ -32,7 +24,7 @@ static enum ls_status tell(struct ls_group *group, const struct choice *mine, st
 }
 
 /* Ranks of the own color by key, then by rank, into from; returns how many. */
-static int choose_members(const struct ls_group *group, const struct choice *all, int *from)
+static int choose_members(const struct ls_group *group, const struct lsi_split_card *all, int *from)
 {
     int count = 0;
 
@@ -48,8 +40,8 @@ static int choose_members(const struct ls_group *group, const struct choice *all
     return count;
 }
 
-static enum ls_status form(struct ls_group *group, const struct choice *all, int listener, struct ls_group **split,
-                           struct ls_error *err)
+static enum ls_status form(struct ls_group *group, const struct lsi_split_card *all, int listener,
+                           struct ls_group **split, struct ls_error *err)
 {
     struct ls_group_options options = group->options;
     struct ls_member members[LS_MAX_MEMBERS];
@@ -79,8 +71,8 @@ static enum ls_status form(struct ls_group *group, const struct choice *all, int
 static enum ls_status split_group(struct ls_group *group, int color, int key, struct ls_group **split,
                                   struct ls_error *err)
 {
-    struct choice mine = {.color = color < 0 ? -1 : color, .key = key};
-    struct choice all[LS_MAX_MEMBERS];
+    struct lsi_split_card mine = {.color = color < 0 ? -1 : color, .key = key};
+    struct lsi_split_card all[LS_MAX_MEMBERS];
     char who[128];
     uint16_t port = 0;
     int listener = -1;

@@ -346,6 +346,36 @@ static int case_split(struct team *team)
     return in_processes(team, split_member, NULL);
 }
 
+/* Rank 0 answers the others, who split the group, and ends it instead of coming to the new one: they do not wait for it
+ * there, but are told why. */
+static int forming_member(struct part *part)
+{
+    struct lsi_split_card card = {.color = 1, .port = 1}, cards[3];
+    int64_t counts[3] = {sizeof card, sizeof card, sizeof card};
+    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &card, .dst = cards, .counts = counts};
+    struct ls_group *split = NULL;
+    int failures;
+
+    if (part->rank == 0) {
+        failures = expect(0, ls_group_run(part->group, &op, &part->err), LS_OK, NULL, &part->err);
+        wait_a_little();
+        board_mark();
+        ls_group_abort(part->group, "the operator said so");
+    } else {
+        failures = expect(part->rank, ls_group_split(part->group, 1, 0, &split, &part->err), LS_EINTERRUPTED,
+                          "the operator said so", &part->err);
+        failures += board_soon(part->rank);
+    }
+    atomic_fetch_add(&board->ended, 1);
+    board_until(&board->ended, 3);
+    return failures;
+}
+
+static int case_forming(struct team *team)
+{
+    return in_processes(team, forming_member, NULL);
+}
+
 /* Rank 2 does not come: everybody names it when forming ends. */
 static int missing_member(struct team *team, int rank, void *argument)
 {
@@ -494,6 +524,7 @@ static const struct {
     {"waits", 3, case_waits},       {"split", 3, case_split},
     {"stopped", 4, case_stopped},   {"busy", 2, case_busy},
     {"differ", 2, case_differ},     {"keepers", 3, case_keepers},
+    {"forming", 3, case_forming},
 };
 
 /* The cases in which no member dies, for processes that mpirun started. */

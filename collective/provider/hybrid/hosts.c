@@ -80,7 +80,7 @@ static enum ls_status run_forming(struct hybrid *h, const struct ls_collective *
     if (status != LS_OK)
         return status;
     while ((status = ls_request_test(request, NULL)) == LS_EAGAIN) {
-        if (lsi_form_over(options, deadline_ns))
+        if (lsi_form_over(h->group, options, deadline_ns))
             ls_group_abort(h->group, "its hosts did not come together in time");
         (void)h->group->ops->idle(h->group->state, round++);
     }

@@ -129,7 +129,7 @@ static enum ls_status greet(struct mpi *mpi, const struct ls_group_options *opti
         status = lsi_mpi_poll(mpi, &culprit, err);
         if (status == LS_OK && greeted(mpi, here))
             return check_greetings(mpi, greetings, err);
-        if (status == LS_OK && ls_clock_now_ns() > deadline)
+        if (status == LS_OK && lsi_form_over(group, options, deadline))
             return lsi_missing(group, here, options->form_deadline_ms, err);
         (void)lsi_mpi_idle(mpi, round);
     }

@@ -109,7 +109,7 @@ static enum ls_status meet(struct forming *forming, struct ls_error *err)
         status = send_cards(forming, 0, err);
     for (int i = 0; status == LS_OK && !all; i++) {
         status = look_at_cards(forming, 0, &all, err);
-        if (status == LS_OK && !all && lsi_form_over(forming->options, forming->deadline_ns))
+        if (status == LS_OK && !all && lsi_form_over(forming->nccl->group, forming->options, forming->deadline_ns))
             return too_late(forming, 0, err);
         if (status == LS_OK && !all)
             (void)lsi_tcp_links.idle(forming->nccl->over.links, i);
@@ -117,18 +117,13 @@ static enum ls_status meet(struct forming *forming, struct ls_error *err)
     return status;
 }
 
-static bool parent_ended(const struct nccl *nccl)
-{
-    const struct ls_group *parent = nccl->group->parent;
-
-    return parent != NULL && atomic_load(&parent->end_state) != 0;
-}
-
 /* The group that this one is split from ended meanwhile, and took the communicator with it. */
 static enum ls_status aborted(const struct nccl *nccl, struct ls_error *err)
 {
-    if (parent_ended(nccl))
-        return lsi_group_end_error(nccl->group->parent, err);
+    const struct ls_group *ended = lsi_ended_parent(nccl->group);
+
+    if (ended != NULL)
+        return lsi_group_end_error(ended, err);
     return ls_error_set(err, LS_EINTERRUPTED, "rank %d: a communicator was aborted while it formed", nccl->group->rank);
 }
 
@@ -156,7 +151,7 @@ static enum ls_status ask_communicator(struct nccl *nccl, struct ls_error *err)
     int state = NCCL_IN_PROGRESS, code;
 
     /* One that ended before this communicator was there did not take it along. */
-    if (parent_ended(nccl) || !lsi_nccl_handle_enter(nccl->handle))
+    if (lsi_ended_parent(nccl->group) != NULL || !lsi_nccl_handle_enter(nccl->handle))
         return aborted(nccl, err);
     code = nccl->library->nccl.comm_async_error(nccl->handle->comm, &state);
     lsi_nccl_handle_leave(nccl->handle);
@@ -200,7 +195,7 @@ static enum ls_status connect_all(struct forming *forming, struct ls_error *err)
         if (status == LS_OK)
             status = look_at_cards(forming, 1, &all, err);
         all = all && ready;
-        if (status == LS_OK && !all && lsi_form_over(forming->options, forming->deadline_ns)) {
+        if (status == LS_OK && !all && lsi_form_over(forming->nccl->group, forming->options, forming->deadline_ns)) {
             (void)too_late(forming, 1, &own);
             if (!ready)
                 tell_failure(forming, 1, LS_ETIMEOUT, &own);

@@ -38,7 +38,7 @@ static int left_ms(const struct meeting *meeting)
 {
     uint64_t now = ls_clock_now_ns();
 
-    if (now >= meeting->deadline_ns || lsi_form_over(meeting->options, meeting->deadline_ns))
+    if (now >= meeting->deadline_ns || lsi_form_over(meeting->group, meeting->options, meeting->deadline_ns))
         return 0;
     return (int)((meeting->deadline_ns - now) / 1000000u) + 1;
 }

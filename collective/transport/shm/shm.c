@@ -272,7 +272,7 @@ static enum ls_status wait_for_all(struct shm *shm, const struct ls_group_option
         }
         if (atomic_load_explicit(&shm->control->end.state, memory_order_acquire) != 0)
             return lsi_shm_end_error(shm, err);
-        if (lsi_form_over(options, deadline_ns))
+        if (lsi_form_over(shm->group, options, deadline_ns))
             return name_absent(shm, options, err);
         (void)lsi_shm_idle(shm, round++);
     }

@@ -366,7 +366,7 @@ static enum ls_status meet(struct mesh *mesh, struct ls_error *err)
 
         if (status != LS_OK)
             return status;
-        if (lsi_form_over(mesh->options, mesh->deadline_ns))
+        if (lsi_form_over(mesh->tcp->group, mesh->options, mesh->deadline_ns))
             return name_missing(mesh, err);
         ready = poll(mesh->polls, (nfds_t)mesh->capacity + 1, 2);
         if ((ready < 0 && errno == EINVAL) || is_short(mesh))
