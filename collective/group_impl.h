@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a provider of collectives fills in, and what it may see of a group. Callers read group.h instead.
- * group.c checks arguments, keeps the queue of requests and drives the provider: requests are published in order and
- * only the oldest one is advanced, so a provider holds the state of one running operation.
+ * Requests are published in order and only the oldest one is advanced, so a provider holds the state of one running
+ * operation.
  */
 #ifndef LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
 #define LOCKSTEP_COLLECTIVE_GROUP_IMPL_H
@@ -176,56 +176,82 @@ extern const struct ls_provider_ops lsi_mpi_provider;
 extern const struct ls_provider_ops lsi_nccl_provider;
 extern const struct ls_provider_ops lsi_sim_provider;
 
+/* --- group.c: making one, its members in sentences, the one recorded reason of its end --- */
 /* ls_group_create; origin: NULL, or that of a sub-group. */
 enum ls_status lsi_group_create(const struct ls_provider_ops *ops, const struct ls_group_options *options,
                                 const struct lsi_origin *origin, struct ls_group **group, struct ls_error *err);
+/* Whether forming is over: the deadline has passed, the caller gave it up, or what the group is split from has ended,
+ * whose reason is then lsi_group_create's. */
+bool lsi_form_over(const struct ls_group *group, const struct ls_group_options *options, uint64_t deadline_ns);
+/* LS_ETIMEOUT that names the first few members that are not here. */
+enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
+                           struct ls_error *err);
+/* How a member is called in sentences: its rank, or that in the group which this one is inside of. */
+int lsi_rank_name(const struct ls_group *group, int rank);
+/* "rank 3 (worker 7 on host a)" into text; returns text. */
+const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
+/* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
+enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
+/* From any thread. */
+static inline bool lsi_group_ended(const struct ls_group *group)
+{
+    return atomic_load_explicit(&group->end_state, memory_order_acquire) != 0;
+}
+/* Puts the recorded reason into err. */
+enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
 /* A status that a peer gave for an end: otherwise, where it is no failure; LS_EAGAIN would be waited on. */
 static inline enum ls_status lsi_peer_status(int64_t status, enum ls_status otherwise)
 {
     return status < 0 && status > LS_EAGAIN ? (enum ls_status)status : otherwise;
 }
-/* Records why the group ended and returns the status to use; where it ended before, the older reason stays. */
-enum ls_status lsi_group_end(struct ls_group *group, enum ls_status status, int culprit, const char *reason);
-/* Puts the recorded reason into err. */
-enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
+
+/* --- operation.c: arguments and signatures --- */
+/* LS_EINVAL or LS_EUNSUPPORTED where the arguments do not fit each other or the group. */
+enum ls_status lsi_operation_check(const struct ls_group *group, const struct ls_collective *op, struct ls_error *err);
+/* Binds the compiled tree and the own leaves of a reduction. */
+enum ls_status lsi_operation_bind(struct ls_request *request, struct ls_error *err);
+/* Chooses the way and fills in the signature; after lsi_operation_bind. */
+void lsi_operation_sign(struct ls_request *request);
+/* "operation 12 (all-reduce of 1000 float32)" into text; returns text. */
+const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128]);
+/* LS_EDIVERGED with both sides. */
+enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const struct lsi_signature *theirs,
+                            struct ls_error *err);
+/* The layout whose leaves a reduction adds. */
+const struct ls_tree_layout *lsi_request_layout(const struct ls_request *request);
+
+/* --- request.c: the queue. The calling thread has the turn. --- */
+/* One round: publishes, and advances the oldest request as far as it goes. LS_OK: the queue is empty; LS_EAGAIN: it
+ * waits; anything else: the group has ended, and all requests with it. */
+enum ls_status lsi_group_advance(struct ls_group *group, struct ls_error *err);
+/* Ends the group for a failure that this member found: records it, tells the peers, finishes all requests. Gives the
+ * recorded reason, which is an older one where there is. */
+enum ls_status lsi_group_fail(struct ls_group *group, enum ls_status status, int culprit, const struct ls_error *why,
+                              struct ls_error *err);
+/* The request is to be used again. */
+void lsi_request_give(struct ls_request *request);
+
+/* --- drive.c: whoever waits, advances. The calling thread has the turn. --- */
 struct lsi_patience;
-/* Drives the group in the calling thread, which has the turn, until the operation of that sequence has ended (LS_OK,
- * also where it failed) or patience has (LS_ETIMEOUT, LS_EINTERRUPTED). patience and its hurry: nullable; a thread
- * without hurry spins. */
+/* Drives the group until the operation of that sequence has ended (LS_OK, also where it failed) or patience has
+ * (LS_ETIMEOUT, LS_EINTERRUPTED). patience and its hurry: nullable; a thread without hurry spins. */
 enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const struct lsi_patience *patience,
                                struct ls_error *err);
 /* One round of it, without waiting. */
 void lsi_group_poll(struct ls_group *group, uint64_t sequence);
-/* The request is to be used again. */
-void lsi_request_give(struct ls_request *request);
-/* How a member is called in sentences: its rank, or that in the group which this one is inside of. */
-int lsi_rank_name(const struct ls_group *group, int rank);
-/* "rank 3 (worker 7 on host a)" into text; returns text. */
-const char *lsi_member_text(const struct ls_group *group, int rank, char text[128]);
+/* What peers were told of a long wait holds no more. */
+void lsi_wait_retract(struct ls_group *group);
 /* The nearest group that this one was split from, or that its own was, which has ended, also where that is only seen
  * now; NULL: all go on. */
 struct ls_group *lsi_ended_parent(const struct ls_group *group);
-/* Whether forming is over: the deadline has passed, the caller gave it up, or what the group is split from has ended,
- * whose reason is then lsi_group_create's. */
-bool lsi_form_over(const struct ls_group *group, const struct ls_group_options *options, uint64_t deadline_ns);
-/* Lets other threads see that the oldest request waits, and that it no longer does. */
+
+/* --- waiting.c: lets other threads see that the oldest request waits, and that it no longer does --- */
 void lsi_waiting_say(struct ls_group *group);
 void lsi_waiting_clear(struct ls_group *group);
-/* LS_ETIMEOUT that names the first few members that are not here. */
-enum ls_status lsi_missing(const struct ls_group *group, const bool *here, int64_t form_deadline_ms,
-                           struct ls_error *err);
-/* LS_EDIVERGED with both sides. */
-enum ls_status lsi_mismatch(const struct ls_request *request, int peer, const struct lsi_signature *theirs,
-                            struct ls_error *err);
-/* "operation 12 (all-reduce of 1000 float32)" into text; returns text. */
-const char *lsi_operation_text(const struct lsi_signature *signature, uint64_t sequence, char text[128]);
 
+/* --- part.c: which elements are whose --- */
 /* The piece of [0, count) that rank r of world owns: whole pages for large counts, cache lines for small ones. */
 void lsi_slice(int64_t count, int world, int r, int64_t *begin, int64_t *length);
-
-/* The layout whose leaves a reduction adds. */
-const struct ls_tree_layout *lsi_request_layout(const struct ls_request *request);
-
 /* The elements of the whole result that are rank r's part in this operation. */
 void lsi_part(const struct ls_request *request, int r, int64_t *begin, int64_t *length);
 /* Elements of the longest part that any rank has. */
@@ -246,13 +272,6 @@ static inline int64_t lsi_bytes_of(const struct ls_request *request, int64_t ele
     return elements * (int64_t)request->element_bytes;
 }
 
-/* The request's reduction of `length` elements along steps, from where their inputs begin, into out. A partial is left
- * as it is; a result is divided where the reduction is a mean. */
-void lsi_add_partial(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
-                     void *out, int64_t length);
-void lsi_add_result(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
-                    void *out, int64_t length);
-
 /* What rank `from` gives rank `to` in an ALL_TO_ALL: elements, where they begin in the source and in the result. */
 struct lsi_pair {
     int64_t length;
@@ -263,6 +282,15 @@ struct lsi_pair lsi_pair_of(const struct ls_request *request, int from, int to);
 /* Elements of the own source of an ALL_TO_ALL. */
 int64_t lsi_row(const struct ls_request *request, int from);
 
+/* --- add.c: sums --- */
+/* The request's reduction of `length` elements along steps, from where their inputs begin, into out. A partial is left
+ * as it is; a result is divided where the reduction is a mean. */
+void lsi_add_partial(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
+                     void *out, int64_t length);
+void lsi_add_result(const struct ls_request *request, const struct lsi_steps *steps, const void *const *inputs,
+                    void *out, int64_t length);
+
+/* --- small.c: operations of one phase --- */
 /* At most LSI_SMALL_BYTES of values a rank: it may go ONE_SHOT. All members come to the same answer. */
 bool lsi_is_small(const struct ls_request *request);
 /* Own values into `values` of LSI_SMALL_BYTES. */

@@ -166,7 +166,7 @@ static void sim_destroy(void *state)
     struct ls_sim_network *network = sim->network;
     int rank = sim->group->rank;
 
-    if (atomic_load(&sim->group->end_state) == 0)
+    if (!lsi_group_ended(sim->group))
         say(sim, &(struct sim_word){.kind = SIM_BYE});
     (void)pthread_mutex_lock(&network->lock);
     network->member[rank].group = NULL;

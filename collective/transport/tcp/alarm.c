@@ -117,8 +117,7 @@ enum ls_status lsi_tcp_lost(struct tcp *tcp, int rank, int error, int *culprit, 
     char who[128];
 
     /* An abort by another thread of this member closed it: nothing more will come. */
-    for (int waited = 0; waited < PATIENCE_MS && !peer->left && !peer->ended &&
-                         atomic_load_explicit(&tcp->group->end_state, memory_order_acquire) == 0;
+    for (int waited = 0; waited < PATIENCE_MS && !peer->left && !peer->ended && !lsi_group_ended(tcp->group);
          waited += 10) {
         struct pollfd wait = {peer->alarm, POLLIN, 0};
         (void)poll(&wait, 1, 10);

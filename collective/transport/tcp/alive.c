@@ -41,7 +41,7 @@ void lsi_tcp_alive_died(void *state, int rank)
     struct tcp *tcp = state;
     uint64_t one = 1;
 
-    if (atomic_load_explicit(&tcp->group->end_state, memory_order_acquire) != 0)
+    if (lsi_group_ended(tcp->group))
         return;
     atomic_store_explicit(&tcp->dead, 1 + rank, memory_order_release);
     lsi_tcp_alarm_send(tcp, TCP_DIED, rank);

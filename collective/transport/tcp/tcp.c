@@ -126,7 +126,7 @@ static void tcp_destroy(void *state)
 {
     struct tcp *tcp = state;
 
-    if (atomic_load(&tcp->group->end_state) == 0)
+    if (!lsi_group_ended(tcp->group))
         lsi_tcp_alarm_send(tcp, TCP_BYE, -1);
     tcp_free(tcp);
 }
