@@ -60,6 +60,23 @@ void lsi_job_fail(const struct lsi_section *section, const char *key, const char
         walk->status = ls_error_set(walk->err, LS_EINVAL, "%s: %s %s", walk->file, path, sentence);
 }
 
+void lsi_job_no_memory(struct lsi_walk *walk)
+{
+    walk->status = ls_error_set(walk->err, LS_ENOMEM, "not enough memory to read the job");
+}
+
+void lsi_job_set(struct lsi_walk *walk, char **place, const char *text)
+{
+    char *copy = ls_str_copy(text);
+
+    if (copy == NULL) {
+        lsi_job_no_memory(walk);
+        return;
+    }
+    ls_free(*place);
+    *place = copy;
+}
+
 static json_t *value_of(const struct lsi_section *section, const char *key)
 {
     json_t *value = section->object != NULL ? json_object_get(section->object, key) : NULL;
@@ -121,6 +138,15 @@ void lsi_job_check_keys(const struct lsi_section *section, const char *const *na
 bool lsi_job_has(const struct lsi_section *section, const char *key)
 {
     return value_of(section, key) != NULL;
+}
+
+bool lsi_job_overridden(const struct lsi_section *section, const char *key)
+{
+    char path[200];
+
+    (void)snprintf(path, sizeof path, "%s.%s", section->path, key);
+    return lsi_job_has(section, key) && (json_is_string(json_object_get(section->walk->lines, path)) ||
+                                         json_is_string(json_object_get(section->walk->lines, section->path)));
 }
 
 void lsi_job_require(const struct lsi_section *section, const char *key)
@@ -211,21 +237,27 @@ void lsi_job_string(const struct lsi_section *section, const char *key, char **v
 {
     const json_t *found = value_of(section, key);
     char text[64];
-    char *copy;
 
     if (found == NULL)
         return;
-    if (!json_is_string(found) || json_string_length(found) == 0) {
+    if (!json_is_string(found) || json_string_length(found) == 0)
         lsi_job_fail(section, key, "must be a text, not %s", shown(found, text));
-        return;
+    else
+        lsi_job_set(section->walk, value, json_string_value(found));
+}
+
+void lsi_job_path(const struct lsi_section *section, const char *key, const char *directory, char **place)
+{
+    char *text = NULL;
+
+    lsi_job_string(section, key, &text);
+    if (text != NULL && section->walk->status == LS_OK) {
+        ls_free(*place);
+        *place = ls_path_join(directory, text);
+        if (*place == NULL)
+            lsi_job_no_memory(section->walk);
     }
-    copy = ls_str_copy(json_string_value(found));
-    if (copy == NULL) {
-        section->walk->status = ls_error_set(section->walk->err, LS_ENOMEM, "not enough memory to read the job");
-        return;
-    }
-    ls_free(*value);
-    *value = copy;
+    ls_free(text);
 }
 
 void lsi_job_choice(const struct lsi_section *section, const char *key, const char *const *names, size_t count,
@@ -254,4 +286,20 @@ void lsi_job_choice(const struct lsi_section *section, const char *key, const ch
         lsi_job_fail(section, key, "is %.60s, which is not known; it may be %.300s", *value,
                      list.failed ? "another" : (const char *)list.data);
     ls_buf_deinit(&list);
+}
+
+void lsi_job_named(const struct lsi_section *outer, const char *key, const char *const *names, size_t count,
+                   char **name, struct lsi_section *options)
+{
+    *options = (struct lsi_section){.walk = outer->walk};
+    lsi_job_require(outer, key);
+    if (outer->walk->status == LS_OK && json_is_string(json_object_get(outer->object, key))) {
+        lsi_job_choice(outer, key, names, count, name);
+        return;
+    }
+    *options = lsi_job_section(outer, key);
+    if (options->object == NULL)
+        return;
+    lsi_job_require(options, "name");
+    lsi_job_choice(options, "name", names, count, name);
 }
