@@ -76,7 +76,7 @@ struct ls_adam_args {
     const float *w, *g, *m, *v;
     float *w_out, *m_out, *v_out; /* may equal w, m, v */
     float alpha;                  /* lr * sqrt(1 - beta2^t) / (1 - beta1^t), f32 */
-    float beta1, beta2, epsilon;
+    float keep1, keep2, epsilon;  /* 1 - beta1, 1 - beta2 */
 };
 void ls_device_adam(struct ls_device *device, const struct ls_adam_args *args);
 

@@ -182,8 +182,8 @@ static uint64_t ask_optimizer(struct ls_device *device, const struct lsi_questio
         struct ls_adam_args adam = {
             .count = count, .w = w, .g = g, .m = m, .v = v, .w_out = w, .m_out = m, .v_out = v, .alpha = 0x1p-10f};
 
-        adam.beta1 = 0x1.ccccccp-1f;
-        adam.beta2 = 0x1.ff7ceep-1f;
+        adam.keep1 = 1.0f - 0x1.ccccccp-1f;
+        adam.keep2 = 1.0f - 0x1.ff7ceep-1f;
         adam.epsilon = 0x1.ad7f2ap-24f;
         ls_device_adam(device, &adam);
     }

@@ -14,14 +14,15 @@
 struct ls_optimizer_options {
     const char *name; /* "sgd", "adam" */
     float learning_rate;
-    float momentum;              /* sgd */
-    bool nesterov;               /* sgd */
-    float beta1, beta2, epsilon; /* adam */
+    float momentum;      /* sgd */
+    bool nesterov;       /* sgd */
+    double beta1, beta2; /* adam */
+    float epsilon;       /* adam */
 };
-#define LS_OPTIMIZER_OPTIONS_DEFAULT                                                                                  \
-    {                                                                                                                 \
-        .name = "adam", .learning_rate = 0.001f, .momentum = 0.0f, .nesterov = false, .beta1 = 0.9f, .beta2 = 0.999f, \
-        .epsilon = 1e-7f                                                                                              \
+#define LS_OPTIMIZER_OPTIONS_DEFAULT                                                                                \
+    {                                                                                                               \
+        .name = "adam", .learning_rate = 0.001f, .momentum = 0.0f, .nesterov = false, .beta1 = 0.9, .beta2 = 0.999, \
+        .epsilon = 1e-7f                                                                                            \
     }
 
 struct ls_optimizer;

@@ -25,8 +25,8 @@ static enum ls_status open_model(struct ls_trainer *trainer, struct ls_error *er
     options.learning_rate = (float)job->optimizer.learning_rate;
     options.momentum = (float)job->optimizer.momentum;
     options.nesterov = job->optimizer.nesterov;
-    options.beta1 = (float)job->optimizer.beta1;
-    options.beta2 = (float)job->optimizer.beta2;
+    options.beta1 = job->optimizer.beta1;
+    options.beta2 = job->optimizer.beta2;
     options.epsilon = (float)job->optimizer.epsilon;
     return ls_optimizer_create(&options, &trainer->optimizer, err);
 }

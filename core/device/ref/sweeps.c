@@ -31,7 +31,7 @@ static void sgd(const struct ls_sgd_args *args)
 
 static void adam(const struct ls_adam_args *args)
 {
-    float keep1 = 1.0f - args->beta1, keep2 = 1.0f - args->beta2;
+    float keep1 = args->keep1, keep2 = args->keep2;
 
     for (int64_t i = 0; i < args->count; i++) {
         float g = args->g[i];

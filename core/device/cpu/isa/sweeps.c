@@ -45,7 +45,7 @@ static void sgd(const struct ls_sgd_args *args)
 
 static void adam(const struct ls_adam_args *args)
 {
-    vec keep1 = vec_set(1.0f - args->beta1), keep2 = vec_set(1.0f - args->beta2);
+    vec keep1 = vec_set(args->keep1), keep2 = vec_set(args->keep2);
     vec alpha = vec_set(args->alpha), epsilon = vec_set(args->epsilon);
 
     for (int64_t i = 0; i < args->count; i += VEC_LANES) {

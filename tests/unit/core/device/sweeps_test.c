@@ -37,7 +37,7 @@ static void free_slices(struct slices *s)
 static struct ls_adam_args adam_args(struct slices *s, struct ls_view *out)
 {
     return (struct ls_adam_args){s->count,    s->in[0].data, s->in[1].data, s->in[2].data, s->in[3].data, out[0].data,
-                                 out[1].data, out[2].data,   0.00316f,      0.9f,          0.999f,        1e-7f};
+                                 out[1].data, out[2].data,   0.00316f,      0.1f,          0.001f,        1e-7f};
 }
 
 static void adam_on(struct ls_device *device, const char *name, void *state)
@@ -116,7 +116,7 @@ Test(sweeps, adam_formula)
 {
     float w[2] = {1.0f, 1.0f}, g[2] = {0.5f, -0x1p-140f}, m[2] = {0}, v[2] = {0};
     struct ls_adam_args args = {2,    w,      g,    m, v, w, m, v, 0.01f * sqrtf(1.0f - 0.999f) / (1.0f - 0.9f),
-                                0.9f, 0.999f, 1e-7f};
+                                0.1f, 0.001f, 1e-7f};
 
     ls_device_adam(lst_ref(), &args);
     cr_assert_float_eq(w[0], 0.99f, 1e-6f);

@@ -285,7 +285,7 @@ Test(keras_models, cnn)
         .trained = "model.train.keras3.json",
         .loss = "sparse_categorical_crossentropy",
         .from_logits = true,
-        .options = {.name = "adam", .learning_rate = 0.002f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-7f},
+        .options = {.name = "adam", .learning_rate = 0.002f, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7f},
         .tolerance = 1.0});
 }
 
@@ -315,7 +315,7 @@ Test(keras_models, binary)
         .name = "binary_auc",
         .trained = "model.keras3.json",
         .loss = "binary_crossentropy",
-        .options = {.name = "adam", .learning_rate = 0.02f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-7f},
+        .options = {.name = "adam", .learning_rate = 0.02f, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7f},
         .decay_rate = 0.8,
         .decay_steps = 4.0,
         .tolerance = 1.0});
