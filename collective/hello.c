@@ -6,8 +6,12 @@
 
 #include <string.h>
 
-#define HELLO_MAGIC UINT32_C(0x6c736832)
+#define HELLO_MAGIC UINT32_C(0x6c736833) /* raised whenever a field of a hello or a grant comes, goes or moves */
 #define WORD_BYTES 16
+
+_Static_assert(sizeof(struct lsi_hello) == 104 && offsetof(struct lsi_hello, channels) == 36 &&
+                   sizeof(struct lsi_grant) == 256,
+               "a hello or a grant of another layout has another HELLO_MAGIC");
 
 static void prove(const uint8_t secret[32], const char *direction, const uint8_t challenge[LSI_CHALLENGE_BYTES],
                   const struct lsi_hello *hello, uint8_t proof[LS_SHA256_BYTES])
