@@ -13,14 +13,27 @@ _Static_assert(sizeof(struct lsi_hello) == 104 && offsetof(struct lsi_hello, cha
                    sizeof(struct lsi_grant) == 256,
                "a hello or a grant of another layout has another HELLO_MAGIC");
 
+#define PROVED_BYTES (WORD_BYTES + LSI_CHALLENGE_BYTES + offsetof(struct lsi_hello, proof))
+
 static void prove(const uint8_t secret[32], const char *direction, const uint8_t challenge[LSI_CHALLENGE_BYTES],
                   const struct lsi_hello *hello, uint8_t proof[LS_SHA256_BYTES])
 {
-    uint8_t text[WORD_BYTES + LSI_CHALLENGE_BYTES + offsetof(struct lsi_hello, proof)] = {0};
+    uint8_t text[PROVED_BYTES] = {0};
 
     memcpy(text, direction, strlen(direction));
     memcpy(text + WORD_BYTES, challenge, LSI_CHALLENGE_BYTES);
     memcpy(text + WORD_BYTES + LSI_CHALLENGE_BYTES, hello, offsetof(struct lsi_hello, proof));
+    ls_hmac_sha256(secret, 32, text, sizeof text, proof);
+}
+
+/* A refusal that is believed: its words are proved too. */
+static void prove_end(const uint8_t secret[32], const uint8_t challenge[LSI_CHALLENGE_BYTES],
+                      const struct lsi_hello *hello, const struct lsi_grant *grant, uint8_t proof[LS_SHA256_BYTES])
+{
+    uint8_t text[LS_SHA256_BYTES + sizeof grant->reason];
+
+    prove(secret, "end", challenge, hello, text);
+    memcpy(text + LS_SHA256_BYTES, grant->reason, sizeof grant->reason);
     ls_hmac_sha256(secret, 32, text, sizeof text, proof);
 }
 
@@ -51,6 +64,14 @@ enum ls_status lsi_grant_refuse(struct lsi_grant *grant, const char *reason)
     return LS_EAUTH;
 }
 
+void lsi_grant_end(const uint8_t secret[32], const uint8_t challenge[LSI_CHALLENGE_BYTES],
+                   const struct lsi_hello *hello, const char *reason, struct lsi_grant *grant)
+{
+    (void)lsi_grant_refuse(grant, reason);
+    grant->status = LS_EUSAGE;
+    prove_end(secret, challenge, hello, grant, grant->proof);
+}
+
 enum ls_status lsi_hello_judge(const struct ls_group *group, const uint8_t secret[32],
                                const uint8_t challenge[LSI_CHALLENGE_BYTES], const struct lsi_hello *hello,
                                struct lsi_grant *grant)
@@ -79,14 +100,18 @@ enum ls_status lsi_grant_check(const struct ls_group *group, const uint8_t secre
                                const struct lsi_grant *grant, const char *where, struct ls_error *err)
 {
     uint8_t proof[LS_SHA256_BYTES];
+    char reason[sizeof grant->reason];
 
-    if (grant->status == LS_EUSAGE && grant->reason[0] != '\0')
-        return ls_error_set(err, LS_EUSAGE, "%.*s", (int)sizeof grant->reason - 1, grant->reason);
-    if (grant->status != LS_OK)
-        return ls_error_set(err, LS_EAUTH, "rank %d was refused at %s: %.*s", group->rank, where,
-                            (int)sizeof grant->reason - 1, grant->reason);
-    prove(secret, "host", challenge, hello, proof);
+    memcpy(reason, grant->reason, sizeof reason);
+    reason[sizeof reason - 1] = '\0';
+    ls_str_calm(reason);
+    if (grant->status == LS_EUSAGE)
+        prove_end(secret, challenge, hello, grant, proof);
+    else if (grant->status == LS_OK)
+        prove(secret, "host", challenge, hello, proof);
+    else
+        return ls_error_set(err, LS_EAUTH, "rank %d was refused at %s: %s", group->rank, where, reason);
     if (!ls_equal_secret(proof, grant->proof, sizeof proof))
         return ls_error_set(err, LS_EAUTH, "rank %d found nobody who knows the job's secret at %s", group->rank, where);
-    return LS_OK;
+    return grant->status == LS_OK ? LS_OK : ls_error_set(err, LS_EUSAGE, "%s", reason);
 }

