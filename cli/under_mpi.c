@@ -231,7 +231,7 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
     status = ls_mpi_bcast_bytes(&boot, sizeof boot, 0, err);
     if (status == LS_OK && boot.status != LS_OK) {
         *err = h.err;
-        return end(run, &h, rank, rank != 0, (enum ls_status)boot.status, err);
+        return end(run, &h, rank, rank != 0, ls_status_of_peer(boot.status, LS_EPEER), err);
     }
     if (rank != 0)
         ls_told_attach(on_signal);

@@ -238,7 +238,7 @@ static enum ls_status agree(struct ls_group *group, size_t bytes, enum ls_status
     }
     for (int r = 0; r < group->world; r++) {
         if (all[r].status != LS_OK)
-            return ls_error_set(err, lsi_peer_status(all[r].status, LS_EPEER), "%s could not reserve %zu bytes",
+            return ls_error_set(err, ls_status_of_peer(all[r].status, LS_EPEER), "%s could not reserve %zu bytes",
                                 lsi_member_text(group, r, who), bytes);
         if (all[r].bytes != bytes)
             return ls_error_set(err, LS_EDIVERGED, "rank %d registers %zu bytes, %s %llu", group->rank, bytes,

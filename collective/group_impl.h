@@ -199,11 +199,6 @@ static inline bool lsi_group_ended(const struct ls_group *group)
 }
 /* Puts the recorded reason into err. */
 enum ls_status lsi_group_end_error(const struct ls_group *group, struct ls_error *err);
-/* A status that a peer gave for an end: otherwise, where it is no failure; LS_EAGAIN would be waited on. */
-static inline enum ls_status lsi_peer_status(int64_t status, enum ls_status otherwise)
-{
-    return status < 0 && status > LS_EAGAIN ? (enum ls_status)status : otherwise;
-}
 
 /* --- operation.c: arguments and signatures --- */
 /* LS_EINVAL or LS_EUNSUPPORTED where the arguments do not fit each other or the group. */

@@ -92,7 +92,7 @@ static enum ls_status split_group(struct ls_group *group, int color, int key, st
         return (enum ls_status)mine.status;
     for (int r = 0; r < group->world && status == LS_OK; r++)
         if (all[r].status != LS_OK)
-            status = ls_error_set(err, lsi_peer_status(all[r].status, LS_EPEER), "%s could not take part in a split",
+            status = ls_error_set(err, ls_status_of_peer(all[r].status, LS_EPEER), "%s could not take part in a split",
                                   lsi_member_text(group, r, who));
     if (status == LS_OK && color < 0)
         *split = NULL;

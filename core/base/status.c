@@ -42,6 +42,11 @@ int ls_status_exit(enum ls_status status)
     return 1;
 }
 
+enum ls_status ls_status_of_peer(long long status, enum ls_status otherwise)
+{
+    return status < LS_OK && status > LS_EAGAIN ? (enum ls_status)status : otherwise;
+}
+
 enum ls_status ls_error_set(struct ls_error *err, enum ls_status status, const char *format, ...)
 {
     va_list args;

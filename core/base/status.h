@@ -54,6 +54,9 @@ const char *ls_status_sentence(enum ls_status status);
 /* Exit status that a command ends with for this status (0..255). */
 int ls_status_exit(enum ls_status status);
 
+/* A status that a peer gave for a failure: otherwise, where it is none; LS_EAGAIN would be waited on. */
+enum ls_status ls_status_of_peer(long long status, enum ls_status otherwise);
+
 /* Sets *err (may be NULL) to status and the formatted message, replacing what it held; returns status. */
 enum ls_status ls_error_set(struct ls_error *err, enum ls_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -149,12 +149,15 @@ static void describe(struct outcome *outcome, enum ls_status status, const struc
 /* The outcome of `rank` as this rank's own. */
 static enum ls_status take(const struct ls_replica *replica, struct outcome *outcome, int rank, struct ls_error *err)
 {
+    enum ls_status status;
+
     outcome->why[sizeof outcome->why - 1] = '\0';
     if (outcome->status == LS_OK)
         return LS_OK;
+    status = ls_status_of_peer(outcome->status, LS_EPEER);
     if (replica->world == 1)
-        return ls_error_set(err, (enum ls_status)outcome->status, "%s", outcome->why);
-    return ls_error_set(err, (enum ls_status)outcome->status, "rank %d: %s", rank, outcome->why);
+        return ls_error_set(err, status, "%s", outcome->why);
+    return ls_error_set(err, status, "rank %d: %s", rank, outcome->why);
 }
 
 static enum ls_status gather_written(struct ls_replica *replica, const struct written *own, struct written *all,

@@ -119,7 +119,7 @@ static enum ls_status hear(struct mpi *mpi, int *culprit, struct ls_error *err)
     mpi->has_heard = true;
     mpi->heard.reason[sizeof mpi->heard.reason - 1] = '\0';
     *culprit = mpi->heard.culprit >= 0 && mpi->heard.culprit < mpi->group->world ? mpi->heard.culprit : -1;
-    return ls_error_set(err, lsi_peer_status(mpi->heard.status, LS_EPEER), "%s", mpi->heard.reason);
+    return ls_error_set(err, ls_status_of_peer(mpi->heard.status, LS_EPEER), "%s", mpi->heard.reason);
 }
 
 enum ls_status lsi_mpi_poll(void *state, int *culprit, struct ls_error *err)

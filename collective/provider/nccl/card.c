@@ -9,7 +9,7 @@ enum ls_status lsi_nccl_card_judge(const struct ls_group *group, int rank, int32
 
     card->reason[sizeof card->reason - 1] = '\0';
     if (card->status != LS_OK)
-        return ls_error_set(err, lsi_peer_status(card->status, LS_EPEER), "%s cannot take part: %s",
+        return ls_error_set(err, ls_status_of_peer(card->status, LS_EPEER), "%s cannot take part: %s",
                             lsi_member_text(group, rank, who), card->reason);
     if (card->version != own_version)
         return ls_error_set(err, LS_EUNSUPPORTED, "rank %d has NCCL %d.%d.%d, %s %d.%d.%d; they must be the same",

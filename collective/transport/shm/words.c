@@ -25,5 +25,5 @@ enum ls_status lsi_shm_end_read(const struct shm_end *end, int world, int *culpr
     named = end->culprit;
     *culprit = named >= 0 && named < world ? named : -1;
     (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof end->reason - 1, end->reason);
-    return ls_error_set(err, lsi_peer_status(end->status, LS_EINTERRUPTED), "%s", reason);
+    return ls_error_set(err, ls_status_of_peer(end->status, LS_EINTERRUPTED), "%s", reason);
 }

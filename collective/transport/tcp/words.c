@@ -42,7 +42,7 @@ void lsi_tcp_word_check(struct tcp_message *message, const struct tcp_hearer *he
     message->reason[sizeof message->reason - 1] = '\0';
     if (message->word == TCP_BYE || message->word == TCP_ALIVE)
         return;
-    message->status = lsi_peer_status(message->status, LS_EPEER);
+    message->status = ls_status_of_peer(message->status, LS_EPEER);
     if (message->word == TCP_WAITS || message->word == TCP_DIED) {
         message->culprit = named ? message->culprit : -1;
         return;

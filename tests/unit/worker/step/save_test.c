@@ -115,6 +115,42 @@ Test(save, the_same_step_twice, .init = make, .fini = discard)
     ls_job_destroy(job);
 }
 
+/* As in save.c. */
+struct told {
+    int32_t status;
+    char why[508];
+    struct ls_ckpt_part part;
+};
+
+static enum ls_status save_with_a_liar(void *state, struct ls_replica *r, struct ls_error *err)
+{
+    struct told own = {.status = *(const int32_t *)state, .why = "there is no such status"}, all[2];
+    int64_t counts[] = {sizeof own, sizeof own};
+    struct ls_collective gather = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &own, .dst = all, .counts = counts};
+    enum ls_status status = LS_OK;
+
+    if (r->rank == 0)
+        return ls_replica_save(r, err);
+    status = ls_replica_agree(r, err);
+    return status == LS_OK ? ls_group_run(r->group, &gather, err) : status;
+}
+
+/* What a peer gives for a status and is none fails the save as one of a peer. */
+Test(save, a_rank_tells_a_status_that_is_none, .init = make, .fini = discard)
+{
+    static const int32_t none[] = {7, -1000, LS_EAGAIN};
+
+    for (int i = 0; i < 3; i++) {
+        struct ls_job *job = lst_step_job(directory, "mlp.json", RUN);
+        struct lst_step_ranks ranks;
+
+        lst_step_run(job, 2, save_with_a_liar, (void *)(uintptr_t)&none[i], &ranks);
+        cr_expect_eq(ranks.status[0], LS_EPEER, "%d", ranks.status[0]);
+        cr_expect_not_null(strstr(ranks.err[0].message, "rank 1: there is no such status"), "%s", ranks.err[0].message);
+        ls_job_destroy(job);
+    }
+}
+
 static const char good[] = "{\"format\":1,\"step\":7,\"validated_epochs\":1,\"job\":{\"seed\":1},"
                            "\"epoch\":{\"samples\":128,\"loss\":\"nan\",\"metrics\":[\"3\"]},"
                            "\"last_epoch\":{\"samples\":300,\"loss\":\"1.5\",\"metrics\":[\"-inf\"]},"
