@@ -125,7 +125,8 @@ def full_standard_output(folder):
     ls.run([ls.BINARY, "train", job, "--quiet"])
     for words in (["train", job, "--quiet"], ["train", job, "--quiet", "--json"], ["plan", job],
                   ["plan", job, "--json"], ["evaluate", job], ["evaluate", job, "--json"],
-                  ["inspect", os.path.join(folder, "out")], ["version"], ["--version"], ["--help"], ["train", "--help"], ["help", "train"], [],
+                  ["inspect", os.path.join(folder, "out")], ["version"], ["--version"], ["--help"],
+                  ["train", "--help"], ["help", "train"], [],
                   ["predict", job, "--output", os.path.join(folder, "p.npy")]):
         with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run([ls.BINARY, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
