@@ -40,9 +40,22 @@ void lsi_fail(struct ls_machine *machine, enum ls_status status, const char *sen
     fail(machine, status, sentence, sentence);
 }
 
+/* A coordinator that was stopped for long finds that its workers have left it: that is not their fault. */
+static void describe_own_fault(const struct ls_machine *machine, char *text, size_t size)
+{
+    int64_t patience_ms = LS_WIRE_PATIENCE_MS(machine->options.heartbeat_ms);
+
+    text[0] = '\0';
+    if (machine->stood_ms >= patience_ms)
+        (void)snprintf(text, size,
+                       "the coordinator itself stood still for %.1f s, and workers leave one that is silent for %.3g "
+                       "s: ",
+                       (double)machine->stood_ms / 1000, (double)patience_ms / 1000);
+}
+
 void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char *how)
 {
-    char who[128], place[64], others[256], reason[LS_WIRE_SENTENCE], sentence[LS_WIRE_SENTENCE];
+    char who[128], place[64], others[256], fault[128], reason[LS_WIRE_SENTENCE], sentence[LS_WIRE_SENTENCE];
     bool member = worker->index >= 0;
     struct ls_action *drop = lsi_act(machine, LS_ACTION_DROP);
 
@@ -52,11 +65,12 @@ void lsi_lose(struct ls_machine *machine, struct lsi_worker *worker, const char 
     lsi_describe(worker, who, sizeof who);
     lsi_describe_place(machine, worker, place, sizeof place);
     lsi_describe_others(machine, worker, others, sizeof others);
+    describe_own_fault(machine, fault, sizeof fault);
     if (member)
-        (void)snprintf(reason, sizeof reason, "%s %s %s%s", who, how, lsi_worker_began(machine, worker) ? "while " : "",
-                       place);
+        (void)snprintf(reason, sizeof reason, "%s%s %s %s%s", fault, who, how,
+                       lsi_worker_began(machine, worker) ? "while " : "", place);
     else
-        (void)snprintf(reason, sizeof reason, "%s %s before training began", who, how);
+        (void)snprintf(reason, sizeof reason, "%s%s %s before training began", fault, who, how);
     (void)snprintf(sentence, sizeof sentence, "%s%s", reason, others);
     if (machine->state == LS_JOINING && worker->child < 0)
         lsi_log(machine, "%s; another may take its place", reason); /* a cluster may send one */

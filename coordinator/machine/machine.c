@@ -88,6 +88,7 @@ enum ls_status ls_machine_step(struct ls_machine *machine, const struct ls_event
 {
     assert(!machine->out_of_memory);
     forget_actions(machine);
+    lsi_forgive(machine, now_ms);
     dispatch(machine, event, now_ms);
     if (machine->out_of_memory) {
         machine->state = LS_FAILED;

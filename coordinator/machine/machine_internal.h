@@ -43,7 +43,8 @@ struct ls_machine {
     uint64_t generation;
     uint64_t next_worker;
     int64_t joining_since, stopping_since;
-    int64_t tick_due;           /* a later tick tells how long this process stood still */
+    int64_t tick_due;           /* an event long after it tells how long this process stood still */
+    int64_t stood_ms, woke_ms;  /* how long that was and when it ended; 0 a while later */
     struct lsi_worker *workers; /* in join order; gone ones stay, ids are never reused */
     int worker_count, worker_capacity;
     struct ls_wire_member members[LS_WIRE_MAX_MEMBERS];
@@ -109,6 +110,9 @@ struct lsi_worker *lsi_rank_owner(struct ls_machine *machine, int rank);
 void lsi_look_at_waits(struct ls_machine *machine, int64_t now_ms);
 /* Tells the journal the committed range. */
 void lsi_ledger_flush(struct ls_machine *machine);
+
+/* Where this process stood still, that time is held against nobody. Before each event. */
+void lsi_forgive(struct ls_machine *machine, int64_t now_ms);
 
 void lsi_on_join(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms);
 void lsi_on_heartbeat(struct ls_machine *machine, const struct ls_event *event, int64_t now_ms);

@@ -45,6 +45,8 @@ void lsi_on_child(struct ls_machine *machine, const struct ls_event *event, int6
         lsi_fail(machine, LS_EINTERRUPTED, "the job was stopped before training began; the same command goes on");
         return;
     }
+    if (event->child.signal > 0)
+        machine->stood_ms = 0; /* it did not leave, so the cause is another */
     describe_end(event, how, sizeof how);
     if (known != NULL && lsi_worker_alive(known)) {
         lsi_lose(machine, known, how);

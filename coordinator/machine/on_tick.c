@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time passed: every deadline of the machine is looked at here. A tick that comes late means that this process stood
- * still (a stopped or starved host); what workers said meanwhile lies unread, so the lost time is not held against
- * them.
+ * Time passed: every deadline of the machine is looked at here. A tick that is overdue means that this process stood
+ * still (a stopped or starved host); what workers said meanwhile lies unread, so that short waits begin anew and the
+ * long ones do not count the lost time.
  */
 #include "coordinator/machine/machine_internal.h"
 
 #include <stdio.h>
 
-static void forgive(struct ls_machine *machine, int64_t now_ms)
+void lsi_forgive(struct ls_machine *machine, int64_t now_ms)
 {
     int64_t late = now_ms - machine->tick_due;
 
-    machine->tick_due = now_ms + machine->options.heartbeat_ms;
     if (late <= machine->options.heartbeat_ms)
         return;
+    machine->tick_due = now_ms;
+    machine->stood_ms = late;
+    machine->woke_ms = now_ms;
+    machine->joining_since += late;
+    machine->stopping_since += late;
+    machine->symptom_ms = now_ms;
     for (int i = 0; i < machine->worker_count; i++) {
-        struct lsi_worker *worker = &machine->workers[i];
-
-        worker->heard_ms = worker->heard_ms + late < now_ms ? worker->heard_ms + late : now_ms;
+        machine->workers[i].heard_ms = now_ms;
+        machine->workers[i].suspect_ms = now_ms;
     }
 }
 
@@ -72,7 +76,9 @@ static void look_at_stopping(struct ls_machine *machine, int64_t now_ms)
 
 void lsi_on_tick(struct ls_machine *machine, int64_t now_ms)
 {
-    forgive(machine, now_ms);
+    machine->tick_due = now_ms + machine->options.heartbeat_ms;
+    if (now_ms - machine->woke_ms > LS_MACHINE_LOST_AFTER * machine->options.heartbeat_ms)
+        machine->stood_ms = 0; /* who left meanwhile has been seen */
     if (machine->state == LS_ENDED || machine->state == LS_FAILED)
         return;
     for (int i = 0; i < machine->worker_count; i++)

@@ -24,6 +24,8 @@
 #define LS_WIRE_PROOF 32
 #define LS_WIRE_SENTENCE 768
 #define LS_WIRE_MAX_OVERRIDES 256
+/* A worker that has heard nothing of the coordinator for so long leaves it. */
+#define LS_WIRE_PATIENCE_MS(heartbeat_ms) (20 * (heartbeat_ms) > 10000 ? 20 * (heartbeat_ms) : 10000)
 #define LS_WIRE_JOB_BYTES (1000 * 1024) /* of a job: with its frame less than a stream's queue */
 
 /* X(name, number, most payload bytes): what a frame may carry. Numbers never change. */

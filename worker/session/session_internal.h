@@ -15,7 +15,6 @@
 #define LSI_FLUSH_MS 20 /* reports are sent at most this often */
 #define LSI_FINISH_MS 10000
 #define LSI_FINISH_BYTES (255 * 1024) /* of a summary; a longer one is cut */
-#define LSI_SILENT_MS 10000           /* a coordinator that says nothing for so long is gone */
 #define LSI_RETRY_MIN_MS 20
 #define LSI_RETRY_MAX_MS 500
 #define LSI_QUEUE 16    /* checkpoints that wait; the oldest give way */

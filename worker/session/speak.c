@@ -35,7 +35,7 @@ void lsi_speak_on_beat(void *state)
     struct ls_message message = {.type = LS_MESSAGE_HEARTBEAT};
     int64_t now = lsi_session_now_ms();
     int64_t late = now - session->beat_ms - session->heartbeat_ms;
-    int64_t patience = 20 * session->heartbeat_ms > LSI_SILENT_MS ? 20 * session->heartbeat_ms : LSI_SILENT_MS;
+    int64_t patience = LS_WIRE_PATIENCE_MS(session->heartbeat_ms);
 
     if (session->stage != LSI_JOINED)
         return;
