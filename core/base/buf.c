@@ -59,22 +59,24 @@ enum ls_status ls_buf_append_string(struct ls_buf *buf, const char *string)
     return ls_buf_append(buf, string, strlen(string));
 }
 
+/* The lowest `count` bytes of value, the lowest first. */
+static enum ls_status append_little(struct ls_buf *buf, uint64_t value, size_t count)
+{
+    uint8_t bytes[8];
+
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    return ls_buf_append(buf, bytes, count);
+}
+
 enum ls_status ls_buf_append_u32(struct ls_buf *buf, uint32_t value)
 {
-    uint8_t bytes[4];
-
-    for (int i = 0; i < 4; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    return ls_buf_append(buf, bytes, sizeof bytes);
+    return append_little(buf, value, 4);
 }
 
 enum ls_status ls_buf_append_u64(struct ls_buf *buf, uint64_t value)
 {
-    uint8_t bytes[8];
-
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    return ls_buf_append(buf, bytes, sizeof bytes);
+    return append_little(buf, value, 8);
 }
 
 enum ls_status ls_buf_append_format(struct ls_buf *buf, const char *format, ...)
@@ -116,31 +118,30 @@ const void *ls_reader_take(struct ls_reader *reader, size_t length)
     return place;
 }
 
+/* `count` bytes as a number, the lowest first; 0 where they are not there. */
+static uint64_t read_little(struct ls_reader *reader, size_t count)
+{
+    const uint8_t *bytes = ls_reader_take(reader, count);
+    uint64_t value = 0;
+
+    for (size_t i = 0; bytes != NULL && i < count; i++)
+        value |= (uint64_t)bytes[i] << (8 * i);
+    return value;
+}
+
 uint8_t ls_reader_u8(struct ls_reader *reader)
 {
-    const uint8_t *bytes = ls_reader_take(reader, 1);
-
-    return bytes != NULL ? bytes[0] : 0;
+    return (uint8_t)read_little(reader, 1);
 }
 
 uint32_t ls_reader_u32(struct ls_reader *reader)
 {
-    const uint8_t *bytes = ls_reader_take(reader, 4);
-    uint32_t value = 0;
-
-    for (int i = 0; bytes != NULL && i < 4; i++)
-        value |= (uint32_t)bytes[i] << (8 * i);
-    return value;
+    return (uint32_t)read_little(reader, 4);
 }
 
 uint64_t ls_reader_u64(struct ls_reader *reader)
 {
-    const uint8_t *bytes = ls_reader_take(reader, 8);
-    uint64_t value = 0;
-
-    for (int i = 0; bytes != NULL && i < 8; i++)
-        value |= (uint64_t)bytes[i] << (8 * i);
-    return value;
+    return read_little(reader, 8);
 }
 
 uint32_t ls_reader_u32_be(struct ls_reader *reader)

@@ -58,6 +58,18 @@ static enum ls_status view_of(const struct ls_share *share, uint64_t identity, s
     return LS_OK;
 }
 
+/* The array that a share describes. share: taken, also where it describes none. */
+static enum ls_status use(struct ls_share *share, uint64_t identity, struct lsi_array *array)
+{
+    enum ls_status status = view_of(share, identity, &array->view);
+
+    if (status == LS_OK)
+        array->share = share;
+    else
+        ls_share_close(share);
+    return status;
+}
+
 /* dtype and shape by the header of the file in memory. */
 static enum ls_status plan(const struct lsi_format *format, const struct ls_buf *file, struct ls_raw_array *raw,
                            size_t *data_offset, struct ls_view *view)
@@ -95,11 +107,8 @@ static enum ls_status decode_shared(const char *path, const struct lsi_format *f
     }
     ls_buf_deinit(&file);
     if (status == LS_OK)
-        status = view_of(share, identity, &array->view);
-    if (status == LS_OK)
-        array->share = share;
-    else
-        ls_share_close(share);
+        return use(share, identity, array);
+    ls_share_close(share);
     return status;
 }
 
@@ -108,14 +117,7 @@ static enum ls_status find_shared(const char *name, uint64_t identity, struct ls
     struct ls_share *share = NULL;
     enum ls_status status = ls_share_find(name, &share, NULL);
 
-    if (status != LS_OK)
-        return status;
-    status = view_of(share, identity, &array->view);
-    if (status == LS_OK)
-        array->share = share;
-    else
-        ls_share_close(share);
-    return status;
+    return status == LS_OK ? use(share, identity, array) : status;
 }
 
 enum ls_status lsi_array_read_shared(const char *path, const char *format, struct lsi_array *array)

@@ -30,7 +30,11 @@ static enum ls_status explain(enum libdeflate_result result, size_t used, size_t
     return ls_error_set(err, LS_ECORRUPT, "its compressed data are damaged or truncated");
 }
 
-enum ls_status ls_inflate_gzip(const void *bytes, size_t length, void *out, size_t out_length, struct ls_error *err)
+typedef enum libdeflate_result (*decompress_fn)(struct libdeflate_decompressor *, const void *, size_t, void *, size_t,
+                                                size_t *, size_t *);
+
+static enum ls_status inflate(decompress_fn decompress, const void *bytes, size_t length, void *out, size_t out_length,
+                              struct ls_error *err)
 {
     struct libdeflate_decompressor *decompressor = libdeflate_alloc_decompressor();
     enum libdeflate_result result;
@@ -38,22 +42,19 @@ enum ls_status ls_inflate_gzip(const void *bytes, size_t length, void *out, size
 
     if (decompressor == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory to decompress");
-    result = libdeflate_gzip_decompress_ex(decompressor, bytes, length, out, out_length, &used, NULL);
+    result = decompress(decompressor, bytes, length, out, out_length, &used, NULL);
     libdeflate_free_decompressor(decompressor);
     return explain(result, used, length, out_length, err);
 }
 
+enum ls_status ls_inflate_gzip(const void *bytes, size_t length, void *out, size_t out_length, struct ls_error *err)
+{
+    return inflate(libdeflate_gzip_decompress_ex, bytes, length, out, out_length, err);
+}
+
 enum ls_status ls_inflate_raw(const void *bytes, size_t length, void *out, size_t out_length, struct ls_error *err)
 {
-    struct libdeflate_decompressor *decompressor = libdeflate_alloc_decompressor();
-    enum libdeflate_result result;
-    size_t used = 0;
-
-    if (decompressor == NULL)
-        return ls_error_set(err, LS_ENOMEM, "not enough memory to decompress");
-    result = libdeflate_deflate_decompress_ex(decompressor, bytes, length, out, out_length, &used, NULL);
-    libdeflate_free_decompressor(decompressor);
-    return explain(result, used, length, out_length, err);
+    return inflate(libdeflate_deflate_decompress_ex, bytes, length, out, out_length, err);
 }
 
 uint32_t ls_inflate_crc32(const void *bytes, size_t length)

@@ -190,60 +190,45 @@ static enum ls_status read_pair(struct loader *in, const yaml_event_t *key, int 
     return status;
 }
 
-static enum ls_status read_mapping(struct loader *in, int depth, json_t **value)
+static enum ls_status read_item(struct loader *in, const yaml_event_t *event, int depth, json_t *array)
 {
-    json_t *object = json_object();
-    enum ls_status status = object != NULL ? LS_OK : out_of_memory(in);
-    bool ended = false;
+    json_t *item = NULL;
+    char index[24];
+    size_t kept;
+    enum ls_status status;
 
-    while (status == LS_OK && !ended) {
-        yaml_event_t event;
-
-        status = next(in, &event);
-        if (status != LS_OK)
-            break;
-        ended = event.type == YAML_MAPPING_END_EVENT;
-        if (!ended)
-            status = read_pair(in, &event, depth, object);
-        yaml_event_delete(&event);
-    }
-    if (status == LS_OK)
-        *value = object;
-    else
-        json_decref(object);
+    (void)snprintf(index, sizeof index, "%zu", json_array_size(array));
+    kept = enter(in, index, line_of(event));
+    status = read_node(in, event, depth, &item);
+    in->path[kept] = '\0';
+    if (status == LS_OK && json_array_append_new(array, item) != 0)
+        status = out_of_memory(in);
     return status;
 }
 
-static enum ls_status read_sequence(struct loader *in, int depth, json_t **value)
+/* The pairs of a mapping or the items of a sequence, up to its end. */
+static enum ls_status read_collection(struct loader *in, bool mapping, int depth, json_t **value)
 {
-    json_t *array = json_array();
-    enum ls_status status = array != NULL ? LS_OK : out_of_memory(in);
+    const yaml_event_type_t end = mapping ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
+    json_t *made = mapping ? json_object() : json_array();
+    enum ls_status status = made != NULL ? LS_OK : out_of_memory(in);
     bool ended = false;
 
     while (status == LS_OK && !ended) {
         yaml_event_t event;
-        json_t *item = NULL;
-        char index[24];
-        size_t kept;
 
         status = next(in, &event);
         if (status != LS_OK)
             break;
-        ended = event.type == YAML_SEQUENCE_END_EVENT;
-        if (!ended) {
-            (void)snprintf(index, sizeof index, "%zu", json_array_size(array));
-            kept = enter(in, index, line_of(&event));
-            status = read_node(in, &event, depth, &item);
-            in->path[kept] = '\0';
-            if (status == LS_OK && json_array_append_new(array, item) != 0)
-                status = out_of_memory(in);
-        }
+        ended = event.type == end;
+        if (!ended)
+            status = mapping ? read_pair(in, &event, depth, made) : read_item(in, &event, depth, made);
         yaml_event_delete(&event);
     }
     if (status == LS_OK)
-        *value = array;
+        *value = made;
     else
-        json_decref(array);
+        json_decref(made);
     return status;
 }
 
@@ -273,9 +258,9 @@ static enum ls_status read_node(struct loader *in, const yaml_event_t *event, in
     case YAML_SCALAR_EVENT:
         return read_scalar(in, event, value);
     case YAML_SEQUENCE_START_EVENT:
-        return read_sequence(in, depth + 1, value);
+        return read_collection(in, false, depth + 1, value);
     case YAML_MAPPING_START_EVENT:
-        return read_mapping(in, depth + 1, value);
+        return read_collection(in, true, depth + 1, value);
     default:
         return refuse(in, event, "a value is missing");
     }

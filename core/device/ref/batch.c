@@ -13,16 +13,8 @@ struct span {
     int64_t begin, end, positions, width;
 };
 
-#define LSI_REAL float
-#define LSI_SUFFIX f32
-#include "core/device/ref/batch_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
-#define LSI_REAL double
-#define LSI_SUFFIX f64
-#include "core/device/ref/batch_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
+#define LSI_REAL_BODY "core/device/ref/batch_real.inc"
+#include "core/device/ref/both_reals.inc"
 
 static size_t sums_workspace(const struct ls_device *device, const struct ls_op_call *call)
 {

@@ -55,16 +55,8 @@ struct weights {
     int64_t r, s, i, o0, lanes;
 };
 
-#define LSI_REAL float
-#define LSI_SUFFIX f32
-#include "core/device/ref/conv_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
-#define LSI_REAL double
-#define LSI_SUFFIX f64
-#include "core/device/ref/conv_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
+#define LSI_REAL_BODY "core/device/ref/conv_real.inc"
+#include "core/device/ref/both_reals.inc"
 
 static enum ls_status conv2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {

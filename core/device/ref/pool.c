@@ -23,16 +23,8 @@ static struct pool pool_of(const struct ls_op_call *call, const struct ls_view *
                          .ow = y->shape.dim[2]};
 }
 
-#define LSI_REAL float
-#define LSI_SUFFIX f32
-#include "core/device/ref/pool_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
-#define LSI_REAL double
-#define LSI_SUFFIX f64
-#include "core/device/ref/pool_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
+#define LSI_REAL_BODY "core/device/ref/pool_real.inc"
+#include "core/device/ref/both_reals.inc"
 
 static enum ls_status max_pool2d(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {

@@ -9,16 +9,8 @@ struct wgrad_job {
     struct lsi_wgrad wgrad;
 };
 
-#define LSI_REAL float
-#define LSI_SUFFIX f32
-#include "core/device/ref/products_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
-#define LSI_REAL double
-#define LSI_SUFFIX f64
-#include "core/device/ref/products_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
+#define LSI_REAL_BODY "core/device/ref/products_real.inc"
+#include "core/device/ref/both_reals.inc"
 
 static enum ls_status dense_run(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err)
 {

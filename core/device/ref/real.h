@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names that the type-generic bodies (*.inc) use: a body is included with LSI_REAL float and LSI_SUFFIX f32, then
- * with double and f64; R(name) is name_f32 or name_f64. f64 serves tests of gradients; training is f32.
+ * Names that the type-generic bodies (*_real.inc) use: both_reals.inc includes a body with LSI_REAL float and
+ * LSI_SUFFIX f32, then with double and f64; R(name) is name_f32 or name_f64. f64 serves tests of gradients; training
+ * is f32.
  */
 #ifndef LOCKSTEP_CORE_DEVICE_REF_REAL_H
 #define LOCKSTEP_CORE_DEVICE_REF_REAL_H

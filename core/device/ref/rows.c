@@ -10,16 +10,8 @@
 
 #define LANES 32
 
-#define LSI_REAL float
-#define LSI_SUFFIX f32
-#include "core/device/ref/rows_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
-#define LSI_REAL double
-#define LSI_SUFFIX f64
-#include "core/device/ref/rows_real.inc"
-#undef LSI_REAL
-#undef LSI_SUFFIX
+#define LSI_REAL_BODY "core/device/ref/rows_real.inc"
+#include "core/device/ref/both_reals.inc"
 
 #define RUN_REAL(name)                                                                                        \
     static enum ls_status name(struct ls_device *device, const struct ls_op_call *call, struct ls_error *err) \
