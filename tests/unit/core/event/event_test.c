@@ -143,13 +143,13 @@ static void on_stop(void *state)
     ls_loop_stop(state);
 }
 
-static void accept_and_stop(void *state, struct ls_stream *stream)
+static void accept_three(void *state, struct ls_stream *stream)
 {
     struct side *side = state;
 
-    side->connected++;
     ls_stream_close(stream);
-    ls_loop_stop(side->loop);
+    if (++side->connected == 3) /* one turn of the loop may accept them all */
+        ls_loop_stop(side->loop);
 }
 
 /* A connection for which there is no memory at first is accepted when there is, and those after it too. */
@@ -160,7 +160,7 @@ Test(event, accepts_when_memory_is_back)
     int clients[3];
 
     cr_assert_eq(ls_loop_create(&server.loop, NULL), LS_OK);
-    cr_assert_eq(ls_listener_open(server.loop, "127.0.0.1:0", accept_and_stop, &server, &server.listener, NULL), LS_OK);
+    cr_assert_eq(ls_listener_open(server.loop, "127.0.0.1:0", accept_three, &server, &server.listener, NULL), LS_OK);
     cr_assert_eq(ls_timer_create(server.loop, on_stop, server.loop, &patience, NULL), LS_OK);
     for (int i = 0; i < 3; i++) {
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(ls_listener_port(server.listener))};
@@ -170,10 +170,8 @@ Test(event, accepts_when_memory_is_back)
         cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof address), 0);
     }
     ls_alloc_fail_after(1);
-    for (int i = 0; i < 3; i++) {
-        ls_timer_start(patience, 10000);
-        ls_loop_run(server.loop);
-    }
+    ls_timer_start(patience, 10000);
+    ls_loop_run(server.loop);
     ls_alloc_fail_after(0);
     cr_expect_eq(server.connected, 3);
     for (int i = 0; i < 3; i++)
