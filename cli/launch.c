@@ -142,7 +142,7 @@ enum ls_status ls_secret_read(const char *file, uint8_t secret[32], struct ls_er
         return read_variable(secret, err);
     status = check_file(file, err);
     if (status == LS_OK)
-        status = ls_fs_read(file, 4096, &buf, err);
+        status = ls_fs_read_pipe(file, 4096, &buf, err);
     if (status == LS_OK) {
         while (buf.length > 0 && (buf.data[buf.length - 1] == '\n' || buf.data[buf.length - 1] == ' '))
             buf.length--;

@@ -53,10 +53,8 @@ static enum ls_status open_with(const char *path, int flags, struct ls_file **fi
     made->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);
     if (made->fd < 0)
         status = lsi_fs_fail(err, (flags & O_CREAT) != 0 ? "create" : "open", path);
-    else if (fstat(made->fd, &info) != 0)
-        status = lsi_fs_fail(err, "look at", path);
-    else if (!S_ISREG(info.st_mode))
-        status = ls_error_set(err, LS_EIO, "%s is not a regular file", path);
+    else
+        status = lsi_fs_check_plain(made->fd, (flags & O_CREAT) != 0 ? "write" : "read", path, &info, err);
     if (status != LS_OK) {
         ls_file_close(made);
         return status;

@@ -72,21 +72,36 @@ static enum ls_status read_whole(int fd, const char *path, struct ls_buf *buf, s
     return LS_OK;
 }
 
-enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err)
+enum ls_status lsi_fs_check_plain(int fd, const char *what, const char *path, struct stat *info, struct ls_error *err)
+{
+    if (fstat(fd, info) != 0)
+        return lsi_fs_fail(err, "look at", path);
+    if (S_ISREG(info->st_mode))
+        return LS_OK;
+    return ls_error_set(err, LS_EIO, "cannot %s %s: it is a %s; give a plain file", what, path,
+                        S_ISDIR(info->st_mode)    ? "directory"
+                        : S_ISFIFO(info->st_mode) ? "pipe"
+                                                  : "device");
+}
+
+static enum ls_status read_file(const char *path, size_t limit, bool pipes, struct ls_buf *buf, struct ls_error *err)
 {
     struct stat info;
     size_t begin = buf->length;
-    enum ls_status status = LS_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    enum ls_status status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | (pipes ? 0 : O_NONBLOCK));
 
     if (fd < 0)
         return lsi_fs_fail(err, "open", path);
-    if (fstat(fd, &info) != 0)
-        status = lsi_fs_fail(err, "look at", path);
-    else if (S_ISDIR(info.st_mode))
-        status = ls_error_set(err, LS_EIO, "cannot read %s: it is a directory", path);
+    status = lsi_fs_check_plain(fd, "read", path, &info, err);
+    if (status != LS_OK && pipes && S_ISFIFO(info.st_mode))
+        status = LS_OK;
+    if (status != LS_OK) {
+        (void)close(fd);
+        return status;
+    }
     /* Room for all of it at once; what is not used stays for later appends. */
-    else if (S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size <= limit)
+    if (S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size <= limit)
         status = ls_buf_extend(buf, (size_t)info.st_size) != NULL
                      ? read_whole(fd, path, buf, begin, err)
                      : ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", path);
@@ -95,6 +110,16 @@ enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, st
         status = read_all(fd, path, limit, buf, begin, err);
     (void)close(fd);
     return status;
+}
+
+enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err)
+{
+    return read_file(path, limit, false, buf, err);
+}
+
+enum ls_status ls_fs_read_pipe(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err)
+{
+    return read_file(path, limit, true, buf, err);
 }
 
 enum ls_status lsi_fs_write_all(int fd, const char *path, const uint8_t *data, size_t length, struct ls_error *err)

@@ -13,9 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Appends the whole file to buf; LS_ENOENT, LS_EIO, or LS_EINVAL where it is longer than limit bytes.
- * The message names the path. */
+/* Appends the whole file to buf; LS_ENOENT, LS_EIO, or LS_EINVAL where it is longer than limit bytes. What is no plain
+ * file is LS_EIO at once: a pipe is not waited for. The message names the path. */
 enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err);
+/* The same also of a pipe, which is read to its end, once somebody writes to it. */
+enum ls_status ls_fs_read_pipe(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err);
 /* Writes a file under a temporary name in the same directory, syncs it, renames it over path, syncs the
  * directory. On failure the old file stays and the temporary one is gone. What is no plain file (a pipe, a device) is
  * not replaced: LS_EIO. */

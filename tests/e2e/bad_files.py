@@ -35,6 +35,18 @@ def missing_files(folder):
         raise ls.Failed("a checkpoint appeared")
 
 
+@with_job
+def no_plain_files(folder):
+    """A pipe, a directory or a device in place of a file is said at once, and not waited for."""
+    os.mkfifo(os.path.join(folder, "pipe"))
+    for place, kind in ((os.path.join(folder, "pipe"), "pipe"), (folder, "directory"), ("/dev/zero", "device")):
+        for command in ("train", "plan", "evaluate", "coordinator"):
+            fails(folder, [command, place], FILES, place, kind, env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
+        for key in ("model", "data.train.features", "data.train.labels", "data.validation.features",
+                    "initial_weights"):
+            train_fails(folder, FILES, place, kind, words=["--set", f"{key}={place}"])
+
+
 def npy_variants(good):
     header = len(good) - 4 * ls.SMALL_SAMPLES * ls.SMALL_FEATURES
     yield "cut inside its data", good[:-5]
@@ -155,7 +167,7 @@ def models(folder):
         train_fails(folder, INVALID, "model.json")
 
 
-CASES = [missing_files, npy_files, idx_files, labels, shapes, models]
+CASES = [missing_files, no_plain_files, npy_files, idx_files, labels, shapes, models]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

@@ -2,7 +2,13 @@
 /* The job's secret: from a file that nobody else may read, or the environment; otherwise one sentence. */
 #include "cli/launch.h"
 
+#include "core/base/alloc.h"
+#include "core/base/str.h"
+#include "core/base/thread.h"
+#include "tests/support/scratch.h"
+
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +48,30 @@ Test(launch, secret_from_a_file)
     cr_expect_eq(ls_secret_read("/nowhere/secret", secret, NULL), LS_ENOENT);
     cr_expect_eq(ls_secret_read("/dev/null", secret, &err), LS_EIO);
     cr_expect_neq(strstr(err.message, "no regular file"), NULL);
+}
+
+static void *write_secret(void *state)
+{
+    FILE *pipe = fopen(state, "w");
+
+    cr_assert(pipe != NULL && fputs(HEX "\n", pipe) >= 0 && fclose(pipe) == 0);
+    return NULL;
+}
+
+/* What a shell puts in place of <(command) is as good as a file. */
+Test(launch, secret_from_a_pipe, .timeout = 20)
+{
+    char *directory = lst_scratch_create(), *path = ls_path_join(directory, "pipe");
+    uint8_t secret[32] = {0};
+    pthread_t thread;
+
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(ls_thread_start("writer", 0, write_secret, path, &thread, NULL), LS_OK);
+    cr_expect_eq(ls_secret_read(path, secret, NULL), LS_OK);
+    cr_expect_eq(secret[31], 0xff);
+    (void)pthread_join(thread, NULL);
+    ls_free(path);
+    lst_scratch_remove(directory);
 }
 
 /* Without a file the environment has it, or the words say how to give one. */

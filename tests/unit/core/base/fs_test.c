@@ -77,23 +77,33 @@ Test(fs, write_atomic_spares_devices)
     ls_free(path);
 }
 
-/* Reading appends, respects the limit to the byte, and names what is missing or no file. */
-Test(fs, read)
+/* Reading appends, respects the limit to the byte, and names at once what is missing or no file: a pipe would be waited
+ * for, a device may have no end. */
+Test(fs, read, .timeout = 20)
 {
+    char *pipe = ls_path_join(directory, "pipe");
     char *path = lst_scratch_file(directory, "f", "12345", 5);
     struct ls_buf buf = {0};
     struct ls_error err = LS_ERROR_INIT;
 
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
     cr_assert_eq(ls_fs_read(path, 5, &buf, NULL), LS_OK);
     cr_assert_eq(ls_fs_read(path, 5, &buf, NULL), LS_OK);
     cr_assert_eq(buf.length, 10);
     cr_assert_eq(ls_fs_read(path, 4, &buf, &err), LS_EINVAL);
     cr_assert(strstr(err.message, path) != NULL);
     cr_assert_eq(ls_fs_read("/no/such/file", 5, &buf, NULL), LS_ENOENT);
-    cr_assert_eq(ls_fs_read(directory, 5, &buf, NULL), LS_EIO);
+    for (int i = 0; i < 3; i++) {
+        static const char *const kinds[] = {"is a directory", "is a device", "is a pipe"};
+        const char *const places[] = {directory, "/dev/zero", pipe};
+
+        cr_assert_eq(ls_fs_read(places[i], 65536, &buf, &err), LS_EIO);
+        cr_expect(strstr(err.message, places[i]) != NULL && strstr(err.message, kinds[i]) != NULL, "%s", err.message);
+    }
     cr_assert_eq(ls_fs_read("/proc/self/stat", 100000, &buf, NULL), LS_OK, "a file that does not know its size");
     cr_assert_gt(buf.length, 10);
     ls_buf_deinit(&buf);
+    ls_free(pipe);
     ls_free(path);
 }
 
