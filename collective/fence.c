@@ -57,7 +57,7 @@ static enum ls_status handed_wait(void *source, uint64_t sequence, const struct 
 
     own.deadline_ns = UINT64_MAX;
     status = request_wait(source, sequence, &own, &why);
-    if (status == LS_EINTERRUPTED && patience->abandon != NULL && *patience->abandon &&
+    if (status == LS_EINTERRUPTED && patience->abandon != NULL && atomic_load(patience->abandon) &&
         request_test(source, sequence, NULL) == LS_EAGAIN) {
         ls_group_abort(source, why.message);
         own.abandon = NULL;

@@ -61,8 +61,8 @@ struct ls_group_options {
     }
 
 /* provider: "shm", "tcp", "hybrid" (shm inside a host, tcp between hosts), "mpi", "nccl", "sim", "self" (world 1).
- * Blocks until all members are there or the deadline passes:
- * LS_ETIMEOUT names who is missing. Returned; ends with ls_group_destroy. */
+ * Blocks until all members are there or the deadline passes: LS_ETIMEOUT names who is missing. LS_EUNSUPPORTED: there
+ * is no such provider; LS_EINVAL: options that do not fit. Returned; ends with ls_group_destroy. */
 enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,
                                struct ls_error *err);
 int ls_group_rank(const struct ls_group *group);
@@ -84,14 +84,14 @@ uint64_t ls_group_ways_digest(const struct ls_group *group);
 void ls_group_set_pace(struct ls_group *group, uint64_t slowest_ns);
 
 /* Memory that peers may read directly (shm) or plain memory (others), zeroed, 64-byte aligned; all members call it in
- * the same order with the same bytes. Ends with the group. */
+ * the same order with the same bytes, while no operation runs (LS_EBUSY). Ends with the group. */
 enum ls_status ls_group_register(struct ls_group *group, size_t bytes, void **memory, struct ls_error *err);
 
 enum ls_collective_kind {
     LS_ALL_REDUCE_TREE, /* the canonical one: partials of aligned ranges, summed in tree order */
     LS_ALL_REDUCE,      /* one contribution a rank, ranks added as the leaves 0 .. world-1 of a canonical tree */
-    /* The same, or as the canonical one where there is a layout; rank r gets elements [offset[r], offset[r] +
-     * counts[r]) */
+    /* The same, or as the canonical one where there is a layout; rank r gets the counts[r] elements behind those of
+     * the ranks before it */
     LS_REDUCE_SCATTER,
     LS_ALL_GATHER, /* rank r gives counts[r] elements; all get them one after another */
     LS_BROADCAST,  /* count elements from root */
@@ -160,7 +160,7 @@ enum ls_status ls_group_run(struct ls_group *group, const struct ls_collective *
 bool ls_group_drives_beside(const struct ls_group *group);
 /* "canonical", "direct", ...: the way that a started operation goes. */
 const char *ls_request_way(const struct ls_request *request);
-/* Bytes that all members have copied or sent in this group so far by this member. */
+/* Bytes that this member has copied or sent in this group so far. */
 uint64_t ls_group_bytes_moved(const struct ls_group *group);
 
 /* What a member waits for at this moment, from any thread while the group lives; false: nothing, or not long enough to

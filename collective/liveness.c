@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define KEEPER_STACK ((size_t)256 * 1024)
-#define LOOK_NS 100000000
-#define ABSENT_NS 1000000
+#define LOOK_NS 100000000 /* a wake-up that was lost is made up for after so long */
+#define ABSENT_NS 1000000 /* between two looks for a peer whose keeper does not hold its word yet */
 #define START_NAP_NS 10000
 #define STOP_NAP_NS 50000
 #define PATIENCE_NS UINT64_C(10000000000)
@@ -84,6 +84,7 @@ static void watch_peers(struct lsi_keeper *keeper)
     }
 }
 
+/* The list head lies on this thread's stack, so the thread takes it back before it ends. */
 static void *keeper_main(void *argument)
 {
     struct lsi_keeper *keeper = argument;

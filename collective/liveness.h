@@ -37,13 +37,15 @@ struct lsi_keeper {
     _Atomic uint32_t changed;
 };
 
+/* Returns once the keeper holds the own word. LS_ENOMEM: the system starts no more threads. */
 enum ls_status lsi_keeper_start(struct lsi_keeper *keeper, struct ls_error *err);
 /* `of` says something else now. */
 void lsi_keeper_look(struct lsi_keeper *keeper);
-/* Says that the member left in good order. Accepts one that was not started. */
+/* Says that the member left in good order, and ends the thread. Accepts one that was not started. */
 void lsi_keeper_stop(struct lsi_keeper *keeper);
 
-/* In shared memory; at most timeout_ns. */
+/* Sleeps on a word of shared memory while it holds value, at most timeout_ns; returns early too. Gives what the system
+ * call gives: 0 or -1 with errno. Wake: at most `count` sleepers. */
 long lsi_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
 void lsi_futex_wake(_Atomic uint32_t *word, int count);
 

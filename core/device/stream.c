@@ -50,8 +50,6 @@ struct ls_device_stream {
     _Atomic int held; /* waits of other streams for events of this one */
 };
 
-static const struct ls_fence_ops event_ops;
-
 static const struct work *work_at(const struct ls_device_stream *stream, uint64_t number)
 {
     return &stream->ring[(number - 1) % stream->capacity];

@@ -34,18 +34,26 @@ static void lay_out(struct ls_exchange *ex, const struct ls_program *program)
     ex->leaf_bytes = offset > 0 ? offset : LS_ALIGNMENT;
 }
 
+/* A bucket is closed once it holds so much. The first ones are small, so that their collectives begin early. */
+static size_t limit_of(const struct ls_exchange *ex)
+{
+    const struct ls_arrangement *a = &ex->arrangement;
+
+    if (ex->one_by_one)
+        return 0;
+    return ex->bucket_count <= 1 ? a->first_bucket_bytes : a->bucket_bytes;
+}
+
 /* Cuts the f32 sums of a segment into buckets. */
 static void cut(struct ls_exchange *ex)
 {
-    const struct ls_arrangement *a = &ex->arrangement;
     struct lsi_bucket *open = NULL;
 
     ex->bucket_count = 0;
     for (int i = 0; i < ex->entry_count; i++) {
         struct lsi_entry *e = &ex->entries[i];
-        size_t limit = ex->one_by_one ? 0 : ex->bucket_count <= 1 ? a->first_bucket_bytes : a->bucket_bytes;
 
-        if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit ||
+        if (open != NULL && (e->kind != ENTRY_SUM || open->segment != e->segment || open->bytes >= limit_of(ex) ||
                              open->compressed != ls_compress_takes(ex->compress, i)))
             open = NULL;
         if (e->kind != ENTRY_SUM)
@@ -63,6 +71,7 @@ static void cut(struct ls_exchange *ex)
     }
 }
 
+/* Every entry gets its place in the memory of each leaf and depth, and among the reduced values. */
 static void point(struct ls_exchange *ex)
 {
     for (int l = 0; l < ex->leaves; l++)
@@ -99,8 +108,7 @@ static enum ls_status allocate(struct ls_exchange *ex, struct ls_error *err)
     ex->reduced = ls_alloc_zeroed(entries, sizeof(void *));
     ex->leaf_pointers = ls_alloc_zeroed((entries + (size_t)ex->world) * leaves, sizeof(void *));
     ex->scratch = ls_alloc_aligned((size_t)(ex->stack - 1) * ex->leaf_bytes);
-    ex->gathered_bytes = moments_bytes(ex) * leaves * (size_t)(ex->world + 1);
-    ex->gathered = ls_alloc_aligned(ex->gathered_bytes);
+    ex->gathered = ls_alloc_aligned(moments_bytes(ex) * leaves * (size_t)(ex->world + 1));
     if (ex->partials == NULL || ex->reduced == NULL || ex->leaf_pointers == NULL || ex->scratch == NULL ||
         ex->gathered == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for the gradients of %d shard ranges", ex->leaves);
@@ -112,7 +120,7 @@ enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_gr
                                   struct ls_error *err)
 {
     struct ls_exchange *ex = ls_alloc_zeroed(1, sizeof *ex);
-    struct ls_range two[2] = {{0, 1}, {1, 1}};
+    struct ls_range two[2] = {{0, 1}, {1, 1}}; /* calls of a leaf are merged in pairs */
     struct ls_tuner usual;
     enum ls_status status;
 

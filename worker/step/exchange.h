@@ -9,10 +9,10 @@
 
 #include "collective/group.h"
 #include "core/graph/program.h"
+#include "worker/compress/compress.h"
 #include "worker/step/courier.h"
 #include "worker/step/tracing.h"
 #include "worker/step/tune.h"
-#include "worker/compress/compress.h"
 
 struct ls_exchange;
 
@@ -31,10 +31,11 @@ struct ls_exchange_options {
 
 /* program: any program of the mode (all have the same reduces). Collective: every member calls it in the same order
  * with the same leaves and one_by_one. group and device are borrowed. Returned; ends with ls_exchange_destroy, after
- * the group's end where operations may still use its memory. */
+ * the group's end where operations may still use its memory. LS_ENOMEM, or what ls_group_register gives. */
 enum ls_status ls_exchange_create(const struct ls_program *program, struct ls_group *group, struct ls_device *device,
                                   const struct ls_exchange_options *options, struct ls_exchange **exchange,
                                   struct ls_error *err);
+/* Accepts NULL. */
 void ls_exchange_destroy(struct ls_exchange *exchange);
 
 /* Between steps: how the gradients of the next ones are cut and carried; all members alike. Not one_by_one,
@@ -53,6 +54,8 @@ void ls_exchange_begin(struct ls_exchange *exchange, const struct ls_tree_layout
 void *const *ls_exchange_partials(struct ls_exchange *exchange, int leaf, int depth);
 /* Adds the calls at depth and depth + 1 of the leaf into depth, for every reduce of the segment. */
 void ls_exchange_merge(struct ls_exchange *exchange, int leaf, int depth, int segment);
+
+/* From here on: errors are those of ls_group_start and ls_request_wait. */
 
 /* Partials of reduce 0 .. `reduce` are complete in all own leaves: starts the buckets that end there. */
 enum ls_status ls_exchange_ready(struct ls_exchange *exchange, int reduce, struct ls_error *err);

@@ -55,7 +55,6 @@ struct ls_exchange {
     const void **reduced;
     const void **leaf_pointers; /* [bucket, at most one an entry][own leaf], then [leaf of all ranks] for moments */
     uint8_t *gathered;          /* moments of all leaves of all ranks */
-    size_t gathered_bytes;
     struct ls_tree_program pair, tree;
     struct ls_compress *compress;
     struct ls_courier *courier;

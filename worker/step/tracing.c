@@ -178,9 +178,11 @@ enum ls_status ls_tracing_write_part(int rank, const struct ls_tracing *tracing,
     char *part = ls_trace_part_path(path, rank);
     enum ls_status status;
 
-    if (part == NULL || tracing->ring == NULL) {
+    if (part == NULL)
+        return ls_error_set(err, LS_ENOMEM, "not enough memory to write the trace of rank %d", rank);
+    if (tracing->ring == NULL) {
         ls_free(part);
-        return part == NULL ? LS_ENOMEM : LS_OK;
+        return LS_OK;
     }
     ls_trace_begin(&text);
     ls_trace_name_rank(&text, &who);

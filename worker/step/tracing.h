@@ -17,13 +17,16 @@ struct ls_tracing {
     uint64_t zero_ns;      /* rank 0's time of the meeting: where the trace begins */
 };
 
-/* Every rank calls it before the first step. ring: NULL where this one is not traced. */
+/* Every rank calls it before the first step. ring: borrowed while *tracing is used, NULL where this one is not traced.
+ * Errors are those of ls_group_run. */
 enum ls_status ls_tracing_meet(struct ls_group *group, struct ls_trace *ring, struct ls_tracing *tracing,
                                struct ls_error *err);
-/* Every rank calls it behind the last step, with a path or NULL alike; where any rank is traced, rank 0 writes. */
+/* Every rank calls it behind the last step, with a path or NULL alike; where any rank is traced, rank 0 writes all of
+ * them into one file. LS_ENOMEM, LS_EIO, or what ls_group_run gives. */
 enum ls_status ls_tracing_write(struct ls_group *group, const struct ls_tracing *tracing, const char *path,
                                 struct ls_error *err);
-/* The group is broken: what this rank has goes to ls_trace_part_path. */
+/* The group is broken: what this rank has goes to ls_trace_part_path; nothing where it is not traced. LS_ENOMEM,
+ * LS_EIO. */
 enum ls_status ls_tracing_write_part(int rank, const struct ls_tracing *tracing, const char *path,
                                      struct ls_error *err);
 

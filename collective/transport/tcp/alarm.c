@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The second connection of each pair: tells why the first one ends. */
+/* The alarm of each pair: tells why the streams end. */
 #include "collective/transport/tcp/tcp_internal.h"
 
 #include <errno.h>
@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define PATIENCE_MS 100
+#define PATIENCE_MS 100 /* a reason was sent before the streams ended: it is here, or it never comes */
 
-/* From any thread; 416 bytes into a nearly empty socket never wait. */
+/* From any thread: a message of some hundred bytes into a nearly empty socket never waits. */
 void lsi_tcp_alarm_send(struct tcp *tcp, enum tcp_word word, int culprit)
 {
     struct tcp_message message = {.magic = TCP_MESSAGE_MAGIC, .word = (uint32_t)word, .culprit = culprit};

@@ -11,8 +11,8 @@
 #include "core/base/clock.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,8 +23,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RETRY_NS 2000000
-#define SILENCE_NS UINT64_C(3000000000)
+#define RETRY_NS 2000000                /* between two calls of a peer that does not listen yet */
+#define SILENCE_NS UINT64_C(3000000000) /* after which a caller that says nothing loses its place */
 
 enum stage { FREE, RETRY, CONNECTING, CHALLENGE, GRANT, HELLO };
 

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define SPIN_ROUNDS 200 /* looks in vain before the first sleep */
+
 static enum ls_status tcp_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err)
 {
     struct tcp *tcp = state;
@@ -67,6 +69,7 @@ void lsi_tcp_read_alarms(struct tcp *tcp, int timeout_ms)
             lsi_tcp_alarm_read(tcp, r);
 }
 
+/* A yield; every sixteenth time the alarms are read instead. */
 static bool tcp_idle(void *state, int round)
 {
     struct tcp *tcp = state;
@@ -155,7 +158,7 @@ static enum ls_status tcp_open(const struct ls_group_options *options, struct ls
     enum ls_status status = lsi_tcp_links_open(options, group, links, link, err);
 
     if (status == LS_OK)
-        lsi_tcp_links_watch(*links);
+        lsi_tcp_alive_open(*links);
     return status;
 }
 
@@ -172,11 +175,6 @@ const struct lsi_links_ops lsi_tcp_links = {
     .heard_wait = tcp_heard_wait,
     .died = lsi_tcp_alive_died,
 };
-
-void lsi_tcp_links_watch(void *links)
-{
-    lsi_tcp_alive_open(links);
-}
 
 static bool is_local(const struct ls_group *group, int rank)
 {
@@ -197,7 +195,7 @@ static int choose_spin(const struct ls_group *group)
 
     for (int r = 0; r < group->world; r++)
         here += is_local(group, r);
-    return here <= processors ? 200 : 1;
+    return here <= processors ? SPIN_ROUNDS : 1;
 }
 
 /* One connection carries what one processor can; more of them help where a network is faster than that. */

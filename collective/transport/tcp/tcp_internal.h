@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TCP between each pair of members: one connection for data and one, the alarm, for the word that ends things: a bye
- * or the reason of an abort, which cannot wait behind half-sent data. End of file without a word means the peer died.
+ * TCP between each pair of members: connections for data, the streams, and one, the alarm, for words: a bye or the
+ * reason of an abort, which cannot wait behind half-sent data, and who is waited for. End of file without a word means
+ * that the peer died.
  */
 #ifndef LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
 #define LOCKSTEP_COLLECTIVE_TRANSPORT_TCP_TCP_INTERNAL_H
 
 #include "collective/algo/message.h"
-#include "collective/transport/tcp/words.h"
 #include "collective/liveness.h"
+#include "collective/transport/tcp/words.h"
 
 #define TCP_BUFFER_BYTES (64 * 1024)
 
@@ -64,7 +65,7 @@ struct tcp {
     struct pollfd *polls;
     int streams;         /* of a pair */
     int64_t patience_ms; /* the kernel's */
-    int wake;            /* eventfd: an abort by another thread */
+    int wake;            /* eventfd: an abort by another thread, a death that the keeper noticed */
     int spin_rounds;
     struct ls_error loss; /* first loss that was noticed */
     int culprit;
