@@ -6,8 +6,12 @@
 #ifndef LOCKSTEP_WORKER_SLOW_H
 #define LOCKSTEP_WORKER_SLOW_H
 
+#include "core/base/status.h"
+
 #include <stdint.h>
 
+/* LS_EUSAGE where the variable names a rank that a world of so many does not have. */
+enum ls_status ls_slow_check(int world, struct ls_error *err);
 void ls_slow_down(int rank, uint64_t step);
 
 #endif

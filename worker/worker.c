@@ -377,7 +377,9 @@ static enum ls_status run(struct worker *w, char **summary, bool *told, struct l
 
     if (status != LS_OK)
         return status;
-    status = ls_trainer_open(w->options->job, LS_TRAINER_TRAINING, &w->trainer, err);
+    status = ls_slow_check(w->assignment.world, err);
+    if (status == LS_OK)
+        status = ls_trainer_open(w->options->job, LS_TRAINER_TRAINING, &w->trainer, err);
     if (status == LS_OK)
         status = open_checkpoint(w, err);
     if (status == LS_OK)

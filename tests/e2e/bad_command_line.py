@@ -52,6 +52,9 @@ def environment(folder):
         fails(folder, words, USAGE, "LOCKSTEP_HOST", "letters, digits", env=ls.environment(LOCKSTEP_HOST="a b"))
         fails(folder, words, USAGE, "LOCKSTEP_PLUGINS", "a directory", '"/nope"',
               env=ls.environment(LOCKSTEP_PLUGINS="/nope"))
+    for slow in ("2:1:10", "99:1:10"):  # how many ranks there are is known once all have joined
+        train_fails(folder, USAGE, "LOCKSTEP_DEBUG_SLOW", f"rank {slow.split(':')[0]}", "ranks 0 to 1",
+                    words=["--workers", "2"], env=ls.environment(LOCKSTEP_DEBUG_SLOW=slow))
     for name in ("LOCKSTEP_LOG", "LOCKSTEP_HOST", "LOCKSTEP_PLUGINS"):
         ls.run([ls.BINARY, "plan", job], env=ls.environment(**{name: ""}))
 
