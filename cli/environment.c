@@ -5,6 +5,8 @@
  */
 #include "cli/environment.h"
 
+#include "collective/transport/tcp/listen.h"
+#include "core/base/host.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
 
@@ -15,21 +17,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define LONGEST_HOST 63
-#define MOST_STREAMS 8
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
 
 static bool is_host(const char *text)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 
-    return strlen(text) <= LONGEST_HOST && text[strspn(text, letters)] == '\0';
+    return strlen(text) <= LS_HOST_NAME_MOST && text[strspn(text, letters)] == '\0';
 }
 
 static bool is_streams(const char *text)
 {
     int64_t count;
 
-    return ls_str_to_i64(text, &count) && count >= 1 && count <= MOST_STREAMS;
+    return ls_str_to_i64(text, &count) && count >= 1 && count <= LS_TCP_MOST_STREAMS;
 }
 
 static bool is_rate(const char *text)
@@ -66,8 +68,8 @@ static const struct {
     const char *allowed;
 } variables[] = {
     {"LOCKSTEP_LOG", ls_log_is_level, "error, warn, info or debug"},
-    {"LOCKSTEP_HOST", is_host, "at most 63 letters, digits and . - _"},
-    {"LOCKSTEP_TCP_STREAMS", is_streams, "a whole number from 1 to 8"},
+    {"LOCKSTEP_HOST", is_host, "at most " TEXT(LS_HOST_NAME_MOST) " letters, digits and . - _"},
+    {LS_TCP_STREAMS_VARIABLE, is_streams, "a whole number from 1 to " TEXT(LS_TCP_MOST_STREAMS)},
     {"LOCKSTEP_PLUGINS", is_directory, "a directory"},
     {"LOCKSTEP_DEBUG_TCP_RATE", is_rate, "a whole number of bytes a second, 0 for no limit"},
     {"LOCKSTEP_DEBUG_SLOW", is_slow, "RANK:STEP:MILLISECONDS, for example 1:20:500"},

@@ -10,6 +10,7 @@
 #ifndef LOCKSTEP_COLLECTIVE_GROUP_H
 #define LOCKSTEP_COLLECTIVE_GROUP_H
 
+#include "core/base/host.h"
 #include "core/device/fence.h"
 #include "core/device/shards.h"
 #include "core/tensor/tensor.h"
@@ -24,11 +25,11 @@ struct ls_sim_network;
 struct ls_member {
     uint64_t worker; /* id given by the coordinator, never reused */
     uint32_t incarnation;
-    int index;        /* of the worker in its job, from 0: what sentences call it, as the coordinator's do */
-    int replica;      /* within the worker */
-    char host[64];    /* name of the machine: members with one name can share memory */
-    char address[64]; /* "127.0.0.1" */
-    uint16_t port;    /* of the member's listener (tcp) */
+    int index;   /* of the worker in its job, from 0: what sentences call it, as the coordinator's do */
+    int replica; /* within the worker */
+    char host[LS_HOST_NAME_TEXT]; /* name of the machine: members with one name can share memory */
+    char address[64];             /* "127.0.0.1" */
+    uint16_t port;                /* of the member's listener (tcp) */
 };
 
 struct ls_group_options {

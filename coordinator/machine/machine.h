@@ -10,6 +10,7 @@
 #ifndef LOCKSTEP_COORDINATOR_MACHINE_MACHINE_H
 #define LOCKSTEP_COORDINATOR_MACHINE_MACHINE_H
 
+#include "core/base/host.h"
 #include "core/base/status.h"
 #include "core/wire/message.h"
 #include "core/wire/report.h"
@@ -30,9 +31,9 @@ enum ls_machine_state { LS_JOINING, LS_RUNNING, LS_STOPPING, LS_ENDED, LS_FAILED
 struct ls_machine_options {
     int workers;
     char fingerprint[65];
-    uint64_t known_answers; /* that a worker must have; 0: any */
-    char transport[16];     /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
-    char host[64];          /* of the coordinator: the rendezvous directory is there */
+    uint64_t known_answers;       /* that a worker must have; 0: any */
+    char transport[16];           /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
+    char host[LS_HOST_NAME_TEXT]; /* of the coordinator: the rendezvous directory is there */
     char rendezvous[108];
     uint64_t last_generation; /* of the journal; the first one made is this + 1 */
     int64_t join_deadline_ms;

@@ -22,7 +22,7 @@ struct lsi_worker {
     int replicas;
     int first_rank;
     uint16_t ports[LS_WIRE_MAX_REPLICAS];
-    char host[64];
+    char host[LS_HOST_NAME_TEXT];
     char address[64];
     char local_address[64];
     int64_t pid;

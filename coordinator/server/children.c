@@ -3,6 +3,7 @@
 #include "coordinator/server/server_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/host.h"
 
 #include <signal.h>
 #include <string.h>
@@ -47,7 +48,7 @@ enum ls_status lsi_children_watch(struct ls_server *server, _Atomic pid_t *child
 
 int lsi_child_of(const struct ls_server *server, const struct ls_wire_join *join)
 {
-    char host[64];
+    char host[LS_HOST_NAME_TEXT];
 
     ls_host_name(host);
     if (strcmp(host, join->host) != 0)

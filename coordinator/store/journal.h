@@ -8,6 +8,7 @@
 #define LOCKSTEP_COORDINATOR_STORE_JOURNAL_H
 
 #include "core/base/buf.h"
+#include "core/base/host.h"
 #include "core/base/status.h"
 
 #include <stdbool.h>
@@ -30,7 +31,7 @@ struct ls_record_member {
     uint64_t worker;
     uint32_t incarnation;
     uint32_t replica;
-    char host[64];
+    char host[LS_HOST_NAME_TEXT];
 };
 
 /* One record; which fields count depends on the kind. */

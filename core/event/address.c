@@ -50,7 +50,7 @@ bool lsi_address_numeric(const char *host, uint16_t port, struct sockaddr_storag
            uv_ip6_addr(host, port, (struct sockaddr_in6 *)address) == 0;
 }
 
-void ls_host_name(char host[64])
+void ls_host_name(char host[LS_HOST_NAME_TEXT])
 {
     char name[UV_MAXHOSTNAMESIZE] = "";
     const char *given = getenv("LOCKSTEP_HOST");
@@ -60,7 +60,7 @@ void ls_host_name(char host[64])
         (void)snprintf(name, sizeof name, "%s", given);
     else if (uv_os_gethostname(name, &size) != 0 || name[0] == '\0')
         (void)ls_str_into(name, sizeof name, "localhost");
-    (void)ls_str_into(host, 64, name);
+    (void)ls_str_into(host, LS_HOST_NAME_TEXT, name);
     for (char *c = host; *c != '\0'; c++) {
         bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
 

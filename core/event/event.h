@@ -7,6 +7,7 @@
 #ifndef LOCKSTEP_CORE_EVENT_EVENT_H
 #define LOCKSTEP_CORE_EVENT_EVENT_H
 
+#include "core/base/host.h"
 #include "core/base/status.h"
 
 #include <stdatomic.h>
@@ -44,7 +45,7 @@ void ls_timer_destroy(struct ls_timer *timer);
 
 /* Name of this machine, or what LOCKSTEP_HOST says: at most 63 letters, digits and . - _ (others become -); "localhost"
  * where it has none. */
-void ls_host_name(char host[64]);
+void ls_host_name(char host[LS_HOST_NAME_TEXT]);
 /* "HOST:PORT" or "[IPv6]:PORT" into its parts; LS_EINVAL says what is wrong. */
 enum ls_status ls_address_split(const char *text, char host[LS_HOST_TEXT], uint16_t *port, struct ls_error *err);
 

@@ -7,6 +7,7 @@
 #define LOCKSTEP_CORE_WIRE_MESSAGE_H
 
 #include "core/base/buf.h"
+#include "core/base/host.h"
 #include "core/base/status.h"
 #include "core/wire/report.h"
 
@@ -73,7 +74,7 @@ struct ls_wire_join {
     int replicas;
     int wanted_index; /* -1: any */
     uint16_t ports[LS_WIRE_MAX_REPLICAS];
-    char host[64];
+    char host[LS_HOST_NAME_TEXT];
     int64_t pid;
     uint64_t known_answers; /* digest of core/device/known_answer.h; 0: not asked */
 };
@@ -111,7 +112,7 @@ struct ls_wire_member {
     uint64_t worker;
     uint32_t incarnation;
     int replica;
-    char host[64];
+    char host[LS_HOST_NAME_TEXT];
     char address[64];
     uint16_t port;
 };

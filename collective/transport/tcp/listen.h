@@ -7,6 +7,10 @@
 
 #include <stdint.h>
 
+/* Connections for data between two members. */
+#define LS_TCP_STREAMS_VARIABLE "LOCKSTEP_TCP_STREAMS"
+#define LS_TCP_MOST_STREAMS 8
+
 /* Listens on any port of the address by which this machine reaches host (loopback stays loopback). *fd is returned;
  * it ends with ls_tcp_unlisten, or with the group that takes it. LS_EIO names the host. */
 enum ls_status ls_tcp_listen(const char *host, int *fd, uint16_t *port, struct ls_error *err);

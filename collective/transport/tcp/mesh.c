@@ -264,8 +264,8 @@ static enum ls_status compare_streams(const struct mesh *mesh, struct meeting *m
     if (other == own)
         return LS_OK;
     (void)ls_error_set(&why, LS_EUSAGE,
-                       TCP_STREAMS_VARIABLE " is %lld for %s and %d for rank %d; set the same for all workers", other,
-                       lsi_member_text(group, meeting->hello.rank, who), own, lsi_rank_name(group, group->rank));
+                       LS_TCP_STREAMS_VARIABLE " is %lld for %s and %d for rank %d; set the same for all workers",
+                       other, lsi_member_text(group, meeting->hello.rank, who), own, lsi_rank_name(group, group->rank));
     lsi_grant_end(mesh->options->secret, meeting->challenge, &meeting->hello, why.message, &meeting->grant);
     return ls_error_set(err, LS_EUSAGE, "%s", why.message);
 }

@@ -201,12 +201,12 @@ static int choose_spin(const struct ls_group *group)
 /* One connection carries what one processor can; more of them help where a network is faster than that. */
 static int choose_streams(void)
 {
-    const char *text = getenv(TCP_STREAMS_VARIABLE);
+    const char *text = getenv(LS_TCP_STREAMS_VARIABLE);
     int64_t streams = 1;
 
     if (text == NULL || !ls_str_to_i64(text, &streams) || streams < 1)
         return 1;
-    return streams < TCP_MOST_STREAMS ? (int)streams : TCP_MOST_STREAMS;
+    return streams < LS_TCP_MOST_STREAMS ? (int)streams : LS_TCP_MOST_STREAMS;
 }
 
 static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)

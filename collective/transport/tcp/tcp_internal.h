@@ -9,15 +9,14 @@
 
 #include "collective/algo/message.h"
 #include "collective/liveness.h"
+#include "collective/transport/tcp/listen.h"
 #include "collective/transport/tcp/words.h"
 
 #define TCP_BUFFER_BYTES (64 * 1024)
 
 /* Channels of a pair: the alarm, then the streams. */
 #define TCP_ALARM 0
-#define TCP_MOST_STREAMS 8
-#define TCP_STREAMS_VARIABLE "LOCKSTEP_TCP_STREAMS"
-#define TCP_MOST_CHANNELS (1 + TCP_MOST_STREAMS)
+#define TCP_MOST_CHANNELS (1 + LS_TCP_MOST_STREAMS)
 /* Messages from here on are cut in as many pieces as there are streams; shorter ones go over the first. */
 #define TCP_STRIPE_BYTES ((size_t)64 * 1024)
 
@@ -49,7 +48,7 @@ struct tcp_stream {
 
 struct tcp_peer {
     int alarm;
-    struct tcp_stream stream[TCP_MOST_STREAMS];
+    struct tcp_stream stream[LS_TCP_MOST_STREAMS];
     bool left;     /* it said bye */
     bool ended;    /* it told a reason, or died: in loss */
     int waits_for; /* rank, as it told; -1: nobody */
