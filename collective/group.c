@@ -37,8 +37,10 @@ static enum ls_status check_options(const struct ls_group_options *options, stru
                             LS_MAX_MEMBERS);
     if (options->rank < 0 || options->rank >= options->world || options->members == NULL)
         return ls_error_set(err, LS_EINVAL, "rank %d in a group of %d members", options->rank, options->world);
-    if (options->form_deadline_ms < 1 || options->wait_deadline_ms < 1)
-        return ls_error_set(err, LS_EINVAL, "the deadlines of a group must be at least 1 ms");
+    if (options->form_deadline_ms < 1 || options->form_deadline_ms > MOST_WAIT_MS || options->wait_deadline_ms < 1 ||
+        options->wait_deadline_ms > MOST_WAIT_MS)
+        return ls_error_set(err, LS_EINVAL, "the deadlines of a group are from 1 ms to a day, not %lld and %lld ms",
+                            (long long)options->form_deadline_ms, (long long)options->wait_deadline_ms);
     if (options->bf16_wire && !options->any_order)
         return ls_error_set(
             err, LS_EINVAL,

@@ -40,7 +40,7 @@ struct ls_group_options {
     uint8_t secret[32];       /* of the job: members prove it to each other */
     const char *rendezvous;   /* shm: path of a Unix socket that rank 0 makes (in a 0700 directory). Borrowed. */
     int listener;             /* tcp: this member's listening socket, taken on success; -1 otherwise */
-    int64_t form_deadline_ms; /* default 10,000 */
+    int64_t form_deadline_ms; /* default 10,000; both: a day at most */
     /* How long an operation may wait for a peer, default 60,000; longer where steps are (ls_group_set_pace). */
     int64_t wait_deadline_ms;
     /* Nullable, borrowed during the call: once true, forming ends as if its deadline had passed. A group that is being

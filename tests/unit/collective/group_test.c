@@ -60,6 +60,25 @@ Test(group, refuses)
     cr_assert_null(group);
 }
 
+/* A deadline that would not fit the clock's nanoseconds is refused, and not taken for a short one. */
+Test(group, refuses_absurd_deadlines)
+{
+    static const int64_t wrong[] = {0, -1, INT64_C(86400001), INT64_C(18446744073710), INT64_MAX};
+    const struct ls_member member = {.worker = 1, .incarnation = 1};
+
+    for (size_t i = 0; i < 2 * sizeof wrong / sizeof wrong[0]; i++) {
+        struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
+        struct ls_error err = LS_ERROR_INIT;
+        struct ls_group *group = NULL;
+
+        options.members = &member;
+        options.world = 1;
+        *(i % 2 == 0 ? &options.wait_deadline_ms : &options.form_deadline_ms) = wrong[i / 2];
+        cr_expect_eq(ls_group_create("self", &options, &group, &err), LS_EINVAL, "%lld", (long long)wrong[i / 2]);
+        cr_expect_not_null(strstr(err.message, "1 ms to a day"), "%s", err.message);
+    }
+}
+
 /* The deadline of operations: never less than was asked for, ten of the slowest recent steps, a day at most. */
 Test(group, waits_by_the_pace)
 {
