@@ -8,6 +8,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
+#include "core/job/transport.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -63,8 +64,8 @@ static enum ls_status parse_sizes(struct ls_bench_allreduce *bench, const char *
 
 static enum ls_status check_hosts(struct ls_bench_allreduce *bench, int64_t hosts, struct ls_error *err)
 {
-    if (hosts != HOSTS_NOT_GIVEN && strcmp(bench->backend, "hybrid") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid");
+    if (hosts != HOSTS_NOT_GIVEN && ls_transport_find(bench->backend)->between == NULL)
+        return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid and hybrid-mpi");
     if (hosts != HOSTS_NOT_GIVEN && (hosts < 1 || hosts > bench->ranks))
         return ls_error_set(err, LS_EUSAGE, "--hosts is from 1 to the %d ranks, not %lld", bench->ranks,
                             (long long)hosts);
@@ -76,14 +77,14 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
                             struct ls_error *err)
 {
     const char *backend = bench->backend;
+    const struct ls_transport *transport = ls_transport_find(backend);
 
     if (ranks < 1 || ranks > LS_BENCH_MAX_RANKS)
         return ls_error_set(err, LS_EUSAGE, "--ranks is from 1 to %d, not %lld", LS_BENCH_MAX_RANKS, (long long)ranks);
     if (rounds < 1 || rounds > MOST_ROUNDS)
         return ls_error_set(err, LS_EUSAGE, "--rounds is from 1 to %d, not %lld", MOST_ROUNDS, (long long)rounds);
-    if (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0 && strcmp(backend, "hybrid") != 0 &&
-        strcmp(backend, "mpi") != 0 && strcmp(backend, "nccl") != 0)
-        return ls_error_set(err, LS_EUSAGE, "--backend knows shm, tcp, hybrid, mpi and nccl, not \"%s\"", backend);
+    if (transport == NULL || strcmp(backend, "auto") == 0)
+        return ls_error_set(err, LS_EUSAGE, "--backend may be " LS_TRANSPORTS_NAMED_TEXT ", not \"%s\"", backend);
     if (against != NULL && strcmp(against, "mpi") != 0 && strcmp(against, "gloo") != 0)
         return ls_error_set(err, LS_EUSAGE, "--against knows mpi and gloo, not \"%s\"", against);
     bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
@@ -91,7 +92,7 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
         return ls_error_set(err, LS_EUSAGE, "--against gloo is for --backend shm or tcp, without --table");
     bench->ranks = (int)ranks;
     bench->rounds = (int)rounds;
-    bench->mpi = (against != NULL && !bench->gloo) || strcmp(backend, "mpi") == 0;
+    bench->mpi = (against != NULL && !bench->gloo) || transport->launched;
     return LS_OK;
 }
 
@@ -220,8 +221,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     int64_t ranks = 2, rounds = 15, hosts = HOSTS_NOT_GIVEN;
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
-        {"backend", "NAME", "shm, tcp, hybrid (beside flat tcp), mpi or nccl (shm)", LS_OPTION_TEXT, &bench.backend},
-        {"hosts", "N", "hosts to pretend for --backend hybrid (2)", LS_OPTION_COUNT, &hosts},
+        {"backend", "NAME", LS_TRANSPORTS_NAMED_TEXT " (shm)", LS_OPTION_TEXT, &bench.backend},
+        {"hosts", "N", "hosts to pretend for --backend hybrid and hybrid-mpi (2)", LS_OPTION_COUNT, &hosts},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
         {"against", "NAME", "mpi: MPI_Allreduce, mpirun starts the ranks; gloo: tests/bench/gloo.py; in turns",

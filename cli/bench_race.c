@@ -6,6 +6,7 @@
 #include "collective/transport/tcp/listen.h"
 #include "core/base/alloc.h"
 #include "core/base/str.h"
+#include "core/job/transport.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -23,11 +24,12 @@ struct race {
     const struct ls_bench_allreduce *bench;
     struct ls_member members[LS_BENCH_MAX_RANKS];
     struct ls_group *control; /* shm: starts, ends and the slowest rank's time */
-    struct ls_group *other;   /* tcp, hybrid, mpi or nccl where that is what races */
+    struct ls_group *other;   /* what races, where that is not shm */
     struct ls_group *wire;    /* tcp with bf16 on its way */
     struct ls_group *ways[MOST_VARIANTS];
     int way_count, joined;
-    void *shared; /* registered with control */
+    char flat[24]; /* the variant's name */
+    void *shared;  /* registered with control */
     int64_t most_bytes;
     float *src, *dst;
     struct ls_bench_variant variants[MOST_VARIANTS];
@@ -119,7 +121,7 @@ static void bind_to_host(const struct ls_bench_allreduce *bench)
     int each = processors / bench->hosts;
     cpu_set_t own;
 
-    if (strcmp(bench->backend, "hybrid") != 0 || each < 1)
+    if (ls_transport_find(bench->backend)->between == NULL || each < 1)
         return;
     CPU_ZERO(&own);
     for (int i = 0; i < each; i++)
@@ -154,25 +156,24 @@ static int add(struct race *race, struct ls_bench_variant variant)
     return race->count++;
 }
 
-static enum ls_status join_backend(struct race *race, const char *way, struct ls_group **group, struct ls_error *err)
+static enum ls_status join_backend(struct race *race, const char *backend, const char *way, struct ls_group **group,
+                                   struct ls_error *err)
 {
-    const char *backend = race->bench->backend;
-
-    if (strcmp(backend, "tcp") == 0 || strcmp(backend, "hybrid") == 0 || strcmp(backend, "nccl") == 0)
-        return join_listening(race, backend, way, group, err);
-    return join(race, backend, -1, way, group, err);
+    return ls_transport_find(backend)->listens ? join_listening(race, backend, way, group, err)
+                                               : join(race, backend, -1, way, group, err);
 }
 
-/* Beside the composed hosts: all ranks over tcp. */
-static enum ls_status add_flat(struct race *race, struct ls_error *err)
+/* Beside the composed hosts: all ranks over what is between them. */
+static enum ls_status add_flat(struct race *race, const char *between, struct ls_error *err)
 {
     struct ls_group **group = &race->ways[race->way_count];
-    enum ls_status status = join_listening(race, "tcp", NULL, group, err);
+    enum ls_status status = join_backend(race, between, NULL, group, err);
 
     if (status != LS_OK)
         return status;
     race->way_count++;
-    (void)add(race, (struct ls_bench_variant){"tcp, flat", ls_bench_group, *group, race->src, race->dst, NULL});
+    (void)snprintf(race->flat, sizeof race->flat, "%s, flat", between);
+    (void)add(race, (struct ls_bench_variant){race->flat, ls_bench_group, *group, race->src, race->dst, NULL});
     return LS_OK;
 }
 
@@ -188,7 +189,7 @@ static enum ls_status add_ways(struct race *race, struct ls_error *err)
     for (int i = 0; i < count && status == LS_OK; i++) {
         struct ls_group **group = &race->ways[race->way_count];
         float *src = race->src, *dst = race->dst;
-        status = join_backend(race, names[i], group, err);
+        status = join_backend(race, race->bench->backend, names[i], group, err);
         /* Some do not suit every number of members. */
         if (status == LS_OK &&
             strcmp(ls_bench_chosen(*group, race->most_bytes / (int64_t)sizeof(float)), names[i]) != 0) {
@@ -210,6 +211,7 @@ static enum ls_status add_ways(struct race *race, struct ls_error *err)
 
 static enum ls_status add_variants(struct race *race, struct ls_error *err)
 {
+    const char *between = ls_transport_find(race->bench->backend)->between;
     float *src = race->src, *dst = race->dst;
     enum ls_status status = LS_OK;
 
@@ -228,13 +230,13 @@ static enum ls_status add_variants(struct race *race, struct ls_error *err)
         (void)add(race, (struct ls_bench_variant){"shm, any memory", ls_bench_group, race->control, src, dst, NULL});
     } else {
         (void)add(race, (struct ls_bench_variant){race->bench->backend, ls_bench_group, race->other, src, dst, NULL});
-        if (strcmp(race->bench->backend, "hybrid") == 0)
-            status = add_flat(race, err);
+        if (between != NULL)
+            status = add_flat(race, between, err);
         if (status != LS_OK)
             return status;
     }
     if (!race->bench->table && strcmp(race->bench->backend, "tcp") == 0) {
-        status = join_backend(race, "bf16", &race->wire, err);
+        status = join_backend(race, "tcp", "bf16", &race->wire, err);
         if (status != LS_OK)
             return status;
         race->bf16 = add(race, (struct ls_bench_variant){"tcp, bf16 wire", ls_bench_group, race->wire, src, dst, NULL});
@@ -259,7 +261,7 @@ static enum ls_status prepare(struct race *race, struct ls_error *err)
     for (int i = 0; i < bench->size_count; i++)
         race->most_bytes = bench->sizes[i] > race->most_bytes ? bench->sizes[i] : race->most_bytes;
     if (status == LS_OK && strcmp(bench->backend, "shm") != 0)
-        status = join_backend(race, NULL, &race->other, err);
+        status = join_backend(race, bench->backend, NULL, &race->other, err);
     if (status != LS_OK)
         return status;
     bind(bench);

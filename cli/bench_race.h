@@ -16,12 +16,12 @@ struct ls_bench_allreduce {
     int rank;
     int ranks;
     int rounds;
-    int hosts; /* hybrid: pretended ones, of as many ranks as can be */
+    int hosts; /* composed: pretended ones, of as many ranks as can be */
     bool mpi;  /* MPI was started: MPI_Allreduce races too */
     bool gloo; /* PyTorch over Gloo races, in processes of its own */
     bool json;
     bool table;          /* one variant for each way of the backend */
-    const char *backend; /* "shm", "tcp", "hybrid", "mpi" or "nccl" */
+    const char *backend; /* a name of core/job/transport.h but "auto" */
     int64_t sizes[LS_BENCH_MAX_SIZES];
     int size_count;
     char directory[64]; /* of ours, mode 0700 */

@@ -143,24 +143,6 @@ static void print_ranges(const struct figures *f)
     }
 }
 
-/* What a transport means; "auto" is decided when the workers have come and their hosts are known. */
-static const char *transport_text(const char *transport)
-{
-    static const struct {
-        const char *name, *text;
-    } all[] = {
-        {"auto", "shm on the coordinator's host, hybrid where a host of several has several replicas, else tcp"},
-        {"shm", "shared memory of one host"},
-        {"tcp", "tcp between all replicas"},
-        {"hybrid", "shared memory inside each host, tcp between hosts"},
-    };
-
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (strcmp(all[i].name, transport) == 0)
-            return all[i].text;
-    return "of the launcher";
-}
-
 static void print_wire(const struct ls_job *job, const struct figures *f)
 {
     char text[160];
@@ -189,7 +171,8 @@ static void print_text(const struct ls_trainer *trainer, const struct figures *f
     printf("strategy %s: %d worker%s x %d replica%s x %d thread%s, math: %s\n", job->strategy, job->workers,
            job->workers == 1 ? "" : "s", job->replicas, job->replicas == 1 ? "" : "s", job->threads,
            job->threads == 1 ? "" : "s", job->fast ? "fast" : "exact");
-    printf("transport %s: %s\n", job->transport, transport_text(job->transport));
+    /* "auto" is decided when the workers have come and their hosts are known. */
+    printf("transport %s: %s\n", job->transport, ls_transport_find(job->transport)->text);
     printf("batch %lld in %d shards; %lld samples, %lld steps per epoch, %lld steps in all\n",
            (long long)job->batch_size, f->plan.v_total, (long long)f->samples, (long long)f->steps_per_epoch,
            (long long)f->total_steps);

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "core/job/job.h"
+#include "core/job/transport.h"
 #include "worker/session/job.h"
 
 struct ls_job_options {
@@ -14,15 +15,15 @@ struct ls_job_options {
 };
 
 /* Rows for a command's table of options. */
-#define LS_JOB_OPTION_ROWS(o)                                                                                         \
-    {"set", "KEY=VALUE", "override a key of the job, e.g. --set optimizer.learning_rate=0.01", LS_OPTION_LIST,        \
-     &(o).set},                                                                                                       \
-        {"workers", "N", "worker processes (run.workers)", LS_OPTION_TEXT, &(o).workers},                             \
-        {"replicas", "N", "replicas in each worker (run.replicas)", LS_OPTION_TEXT, &(o).replicas},                   \
-        {"threads", "N", "threads in each replica (run.threads)", LS_OPTION_TEXT, &(o).threads},                      \
-        {"transport", "NAME", "auto, shm, tcp, hybrid, mpi or nccl (run.transport)", LS_OPTION_TEXT, &(o).transport}, \
-    {                                                                                                                 \
-        "max-steps", "N", "end after N steps in all", LS_OPTION_COUNT, &(o).max_steps                                 \
+#define LS_JOB_OPTION_ROWS(o)                                                                                  \
+    {"set", "KEY=VALUE", "override a key of the job, e.g. --set optimizer.learning_rate=0.01", LS_OPTION_LIST, \
+     &(o).set},                                                                                                \
+        {"workers", "N", "worker processes (run.workers)", LS_OPTION_TEXT, &(o).workers},                      \
+        {"replicas", "N", "replicas in each worker (run.replicas)", LS_OPTION_TEXT, &(o).replicas},            \
+        {"threads", "N", "threads in each replica (run.threads)", LS_OPTION_TEXT, &(o).threads},               \
+        {"transport", "NAME", LS_TRANSPORTS_TEXT " (run.transport)", LS_OPTION_TEXT, &(o).transport},          \
+    {                                                                                                          \
+        "max-steps", "N", "end after N steps in all", LS_OPTION_COUNT, &(o).max_steps                          \
     }
 
 /* The options as overrides of the job file, in the order in which they count. */

@@ -25,13 +25,13 @@ static const struct {
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 static const struct lsi_choice built_in[] = {
-    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT}, /* where the values fit a frame */
-    {"hybrid", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_HIERARCHY},
-    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BF16},    /* where the group wants it */
-    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},       /* one step less, the same volume */
-    {"tcp", LS_ALL_REDUCE, 4, 32 << 10, LSI_GATHER},        /* one step less, more volume */
-    {"tcp", LS_ALL_REDUCE, 4, INT64_MAX, LSI_CANONICAL},    /* two steps for all sizes */
-    {"tcp", LS_ALL_REDUCE, INT_MAX, 64 << 10, LSI_HALVING}, /* fewer messages: many members, 2^n of them */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_ONE_SHOT},  /* where the values fit a frame */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_HIERARCHY}, /* where hosts are composed */
+    {"any", LSI_ANY_KIND, INT_MAX, INT64_MAX, LSI_BF16},      /* where the group wants it */
+    {"tcp", LS_ALL_REDUCE, 2, 256 << 10, LSI_GATHER},         /* one step less, the same volume */
+    {"tcp", LS_ALL_REDUCE, 4, 32 << 10, LSI_GATHER},          /* one step less, more volume */
+    {"tcp", LS_ALL_REDUCE, 4, INT64_MAX, LSI_CANONICAL},      /* two steps for all sizes */
+    {"tcp", LS_ALL_REDUCE, INT_MAX, 64 << 10, LSI_HALVING},   /* fewer messages: many members, 2^n of them */
     {"tcp", LS_ALL_REDUCE, 8, 32 << 10, LSI_GATHER},
     {"mpi", LS_ALL_REDUCE, 2, 64 << 10, LSI_GATHER},          /* as tcp */
     {"nccl", LS_ALL_REDUCE, INT_MAX, INT64_MAX, LSI_NATIVE},  /* where any order will do */

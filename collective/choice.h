@@ -36,10 +36,10 @@ enum lsi_way {
 #define LSI_MAX_CHOICES 32
 
 struct lsi_choice {
-    char transport[8]; /* "any" */
-    int kind;          /* enum ls_collective_kind (ALL_REDUCE: also the canonical one), or LSI_ANY_KIND */
-    int world;         /* at most so many members */
-    int64_t bytes;     /* of the result, at most */
+    char transport[12]; /* "any" */
+    int kind;           /* enum ls_collective_kind (ALL_REDUCE: also the canonical one), or LSI_ANY_KIND */
+    int world;          /* at most so many members */
+    int64_t bytes;      /* of the result, at most */
     enum lsi_way way;
 };
 

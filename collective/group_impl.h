@@ -87,6 +87,8 @@ struct ls_provider_ops {
     /* Of a provider that carries messages (algo/message.h), else NULL. With it the slots from publish to destroy, look,
      * tell_wait and heard_wait are left NULL; create too, where the links can be opened. */
     const struct lsi_links_ops *links;
+    /* Of a provider that composes hosts (hybrid), else NULL: what carries between them. */
+    const struct lsi_links_ops *over;
     /* Forms the group within options->form_deadline_ms. *state is taken by the group on success. */
     enum ls_status (*create)(const struct ls_group_options *options, struct ls_group *group, void **state,
                              struct ls_error *err);
@@ -172,6 +174,7 @@ extern const struct ls_provider_ops lsi_self_provider;
 extern const struct ls_provider_ops lsi_shm_provider;
 extern const struct ls_provider_ops lsi_tcp_provider;
 extern const struct ls_provider_ops lsi_hybrid_provider;
+extern const struct ls_provider_ops lsi_hybrid_mpi_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
 extern const struct ls_provider_ops lsi_nccl_provider;
 extern const struct ls_provider_ops lsi_sim_provider;

@@ -10,6 +10,7 @@
 #include "core/base/thread.h"
 #include "core/device/known_answer.h"
 #include "core/formats/npz.h"
+#include "core/job/transport.h"
 #include "worker/session/session.h"
 #include "worker/slow.h"
 #include "worker/step/replica.h"
@@ -292,7 +293,8 @@ static enum ls_status join(struct worker *w, bool *ended, struct ls_error *err)
                                          .wanted_index = options->index,
                                          .connect_deadline_ms = 10000,
                                          .ended = ended};
-    bool needs_tcp = strcmp(options->job->transport, "shm") != 0 && strcmp(options->job->transport, "mpi") != 0;
+    const struct ls_transport *transport = ls_transport_find(options->job->transport);
+    bool needs_tcp = transport == NULL || transport->listens;
     char host[256];
     enum ls_status status;
 

@@ -34,8 +34,12 @@ struct lsi_links_ops {
     enum ls_status (*look)(void *state, int *culprit, struct ls_error *err);
     void (*tell_wait)(void *state, int rank);
     int (*heard_wait)(void *state, int peer);
+    /* Optional: from now on the members of this host are watched; called where nobody else does that. */
+    void (*watch)(void *state);
     /* Optional, from any thread, without waiting: somebody else found the peer dead. All are told. */
     void (*died)(void *state, int peer);
+    /* Bytes move inside poll alone: whoever waits for something else meanwhile goes on polling. */
+    bool needs_polls;
     /* Optional: bytes of a segment of the canonical algorithm, where other than 128 KiB are faster. */
     int64_t segment_bytes;
     /* Optional: the carrier's own algorithm for an operation whose values do not fit the frames. */
@@ -43,7 +47,7 @@ struct lsi_links_ops {
 };
 
 /* Links over other links (hybrid, nccl over tcp): their state begins with this one, and what is only handed on goes to
- * these functions. */
+ * these functions, which bear links without the optional slots. */
 struct lsi_over {
     const struct lsi_links_ops *ops;
     void *links;
@@ -53,6 +57,8 @@ enum ls_status lsi_over_receive(void *state, int peer, void *data, size_t bytes,
 enum ls_status lsi_over_look(void *state, int *culprit, struct ls_error *err);
 void lsi_over_tell_wait(void *state, int rank);
 int lsi_over_heard_wait(void *state, int peer);
+/* The links of a group that carries messages; where hosts are composed, those between hosts. */
+void *lsi_links_of(const struct ls_group *group);
 
 /* Counted by the carrier; read by the algorithms. */
 struct lsi_link {

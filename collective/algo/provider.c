@@ -15,6 +15,8 @@ static enum ls_status open_links(const struct ls_group_options *options, struct 
     void *links;
     enum ls_status status = ops->open(options, group, &links, &link, err);
 
+    if (status == LS_OK && ops->watch != NULL)
+        ops->watch(links);
     if (status == LS_OK)
         status = lsi_message_create(group, ops, links, link, &message, err);
     if (status != LS_OK)
@@ -99,19 +101,27 @@ enum ls_status lsi_over_look(void *state, int *culprit, struct ls_error *err)
 {
     const struct lsi_over *over = state;
 
-    return over->ops->look(over->links, culprit, err);
+    return over->ops->look != NULL ? over->ops->look(over->links, culprit, err) : LS_OK;
 }
 
 void lsi_over_tell_wait(void *state, int rank)
 {
     const struct lsi_over *over = state;
 
-    over->ops->tell_wait(over->links, rank);
+    if (over->ops->tell_wait != NULL)
+        over->ops->tell_wait(over->links, rank);
 }
 
 int lsi_over_heard_wait(void *state, int peer)
 {
     const struct lsi_over *over = state;
 
-    return over->ops->heard_wait(over->links, peer);
+    return over->ops->heard_wait != NULL ? over->ops->heard_wait(over->links, peer) : -1;
+}
+
+void *lsi_links_of(const struct ls_group *group)
+{
+    const struct lsi_message *message = group->state;
+
+    return group->ops->over != NULL ? ((const struct lsi_over *)message->links)->links : message->links;
 }

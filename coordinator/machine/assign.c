@@ -3,6 +3,7 @@
 #include "coordinator/machine/machine_internal.h"
 
 #include "core/base/str.h"
+#include "core/job/transport.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -116,15 +117,14 @@ static bool some_share(const struct ls_machine *machine)
     return false;
 }
 
-/* Between hosts: what is asked for by name; else shared memory where members have a host in common, unless it is not
- * wanted. */
+/* Between hosts: what is asked for by name; else shared memory where members have a host in common. */
 static const char *between_hosts(const struct ls_machine *machine)
 {
     const char *wanted = machine->options.transport;
 
-    if (strcmp(wanted, "hybrid") == 0 || strcmp(wanted, "nccl") == 0)
+    if (strcmp(wanted, "auto") != 0)
         return wanted;
-    return strcmp(wanted, "tcp") != 0 && some_share(machine) ? "hybrid" : "tcp";
+    return some_share(machine) ? "hybrid" : "tcp";
 }
 
 /* Fills machine->provider; false, and the job has failed, where the workers cannot be joined that way. */
@@ -132,11 +132,12 @@ static bool choose_provider(struct ls_machine *machine)
 {
     const char *wanted = machine->options.transport;
     const char *provider = between_hosts(machine);
+    const struct ls_transport *transport = ls_transport_find(wanted);
     const struct ls_wire_member *member = elsewhere(machine);
     char sentence[LS_WIRE_SENTENCE];
 
-    if (strcmp(wanted, "mpi") == 0)
-        return ls_str_into(machine->provider, sizeof machine->provider, "mpi");
+    if (transport != NULL && transport->launched)
+        return ls_str_into(machine->provider, sizeof machine->provider, wanted);
     if (machine->world == 1)
         return ls_str_into(machine->provider, sizeof machine->provider, "self");
     if (strcmp(wanted, "shm") == 0 && member != NULL) {

@@ -32,7 +32,7 @@ struct ls_machine_options {
     int workers;
     char fingerprint[65];
     uint64_t known_answers;       /* that a worker must have; 0: any */
-    char transport[16];           /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
+    char transport[16];           /* a name of core/job/transport.h */
     char host[LS_HOST_NAME_TEXT]; /* of the coordinator: the rendezvous directory is there */
     char rendezvous[108];
     uint64_t last_generation; /* of the journal; the first one made is this + 1 */

@@ -6,6 +6,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/job/transport.h"
 
 #include <string.h>
 
@@ -95,16 +96,9 @@ static void on_wake(void *state)
 
 static enum ls_status check_options(const struct ls_server_options *options, struct ls_error *err)
 {
-    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi", "nccl"};
-
-    if (options->transport == NULL)
+    if (options->transport == NULL || ls_transport_find(options->transport) != NULL)
         return LS_OK;
-    for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++) {
-        if (strcmp(options->transport, transports[i]) == 0)
-            return LS_OK;
-    }
-    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use auto, shm, tcp, hybrid, mpi or nccl",
-                        options->transport);
+    return ls_error_set(err, LS_EINVAL, "there is no transport \"%s\"; use " LS_TRANSPORTS_TEXT, options->transport);
 }
 
 static enum ls_status make_machine(struct ls_server *server, uint64_t last_generation, struct ls_error *err)

@@ -20,7 +20,7 @@ struct ls_server;
 /* Everyone joined, training starts. */
 struct ls_server_ready {
     int workers, members;  /* members: replicas in all */
-    const char *transport; /* that was chosen: "shm", "tcp", "hybrid", "mpi", "nccl", "self" */
+    const char *transport; /* that was chosen; "self" where there is one member */
     bool several_hosts;
 };
 
@@ -30,7 +30,7 @@ struct ls_server_options {
     char fingerprint[65];
     uint64_t known_answers;   /* digest that a worker must join with (core/device/known_answer.h); 0: any */
     int workers;              /* wanted */
-    const char *transport;    /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
+    const char *transport;    /* a name of core/job/transport.h */
     const char *directory;    /* journal and rendezvous socket go here (0700 sub-directory made); NULL: temporary */
     int64_t join_deadline_ms; /* all workers must have come by then, default 30,000 */
     int64_t heartbeat_ms;     /* expected period, default 250; lost after 8 */

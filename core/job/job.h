@@ -60,7 +60,7 @@ struct ls_job {
     bool workers_overridden; /* an override gave it, not the file */
     int replicas;
     int threads;
-    char *transport;                 /* "auto", "shm", "tcp", "hybrid", "mpi", "nccl" */
+    char *transport;                 /* a name of core/job/transport.h */
     char *device;                    /* "cpu" (default), "ref" */
     char *isa;                       /* NULL: the best */
     bool eager;                      /* run.execution: graph (default) or eager */

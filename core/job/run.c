@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/str.h"
+#include "core/job/transport.h"
 
 #include <string.h>
 
@@ -72,11 +73,12 @@ void lsi_job_read_run(const struct lsi_section *top, struct ls_job *job)
     static const char *const keys[] = {"strategy", "workers",   "replicas",     "threads",    "transport", "device",
                                        "isa",      "execution", "micro_shards", "checkpoint", "max_steps"};
     static const char *const strategies[] = {"one_device", "mirrored", "multi_worker"};
-    static const char *const transports[] = {"auto", "shm", "tcp", "hybrid", "mpi", "nccl"};
     static const char *const devices[] = {"cpu", "ref"};
     static const char *const isas[] = {"ref", "avx2", "avx512", "neon"};
     static const char *const executions[] = {"graph", "eager"};
     struct lsi_section run = lsi_job_section(top, "run");
+    const char *const *transports;
+    size_t transport_count = ls_transport_names(&transports);
     char *execution = NULL;
 
     lsi_job_check_keys(&run, keys, LSI_COUNT(keys));
@@ -87,7 +89,7 @@ void lsi_job_read_run(const struct lsi_section *top, struct ls_job *job)
     lsi_job_int(&run, "threads", 1, 1024, &job->threads);
     lsi_job_choice(&run, "strategy", strategies, LSI_COUNT(strategies), &job->strategy);
     lsi_job_set(top->walk, &job->transport, "auto");
-    lsi_job_choice(&run, "transport", transports, LSI_COUNT(transports), &job->transport);
+    lsi_job_choice(&run, "transport", transports, transport_count, &job->transport);
     lsi_job_set(top->walk, &job->device, "cpu");
     lsi_job_choice(&run, "device", devices, LSI_COUNT(devices), &job->device);
     lsi_job_choice(&run, "isa", isas, LSI_COUNT(isas), &job->isa);

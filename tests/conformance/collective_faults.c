@@ -558,7 +558,8 @@ int main(int argc, char **argv)
     int failures = 0;
 
     if (argc > 2 && strcmp(argv[2], "launched") == 0) {
-        struct team team = {.provider = argv[1]};
+        struct team team;
+        team_name(&team, argv[1]);
         return team_run_launched(&team, 1, launched_member, NULL) != 0;
     }
 

@@ -54,10 +54,9 @@ int main(int argc, char **argv)
     if (argc > 7)
         (void)setenv("LOCKSTEP_COLLECTIVES", argv[7], 1);
     if (strcmp(argv[2], "launched") == 0) {
-        memset(&team, 0, sizeof team);
+        team_name(&team, argv[1]);
         team.any_order = suite.any_order;
         team.bf16_wire = suite.bf16_wire;
-        team.provider = argv[1];
         return team_run_launched(&team, number(argv[3], 1), run_member, &suite) != 0;
     }
     if (!team_init(&team, argv[1], number(argv[3], 2)))

@@ -442,7 +442,8 @@ int main(int argc, char **argv)
         return 2;
     }
     if (strcmp(argv[2], "launched") == 0) {
-        struct team team = {.provider = argv[1]};
+        struct team team;
+        team_name(&team, argv[1]);
         return team_run_launched(&team, (int)world, consume, slots) != 0;
     }
     if (!board_open())

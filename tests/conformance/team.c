@@ -50,16 +50,31 @@ static bool make_network(struct team *team)
     return ls_sim_network_create(&options, &team->network, NULL) == LS_OK;
 }
 
-bool team_init(struct team *team, const char *provider, int world)
+void team_name(struct team *team, const char *provider)
 {
-    bool ok = true;
+    static const char *const listening[] = {"tcp", "nccl", "hybrid"};
 
     memset(team, 0, sizeof *team);
     (void)snprintf(team->name, sizeof team->name, "%.*s", (int)strcspn(provider, ":"), provider);
     team->provider = team->name;
-    team->hosts = strchr(provider, ':') != NULL ? strchr(provider, ':') + 1 : "a";
-    team->listens = strcmp(team->provider, "tcp") == 0 || strcmp(team->provider, "nccl") == 0 ||
-                    strcmp(team->provider, "hybrid") == 0;
+    team->hosts = strchr(provider, ':') != NULL ? strchr(provider, ':') + 1 : NULL;
+    for (size_t i = 0; i < sizeof listening / sizeof listening[0]; i++)
+        team->listens = team->listens || strcmp(team->provider, listening[i]) == 0;
+}
+
+/* The host that is pretended for a rank. */
+static void name_host(struct team *team, int r)
+{
+    const char *hosts = team->hosts != NULL ? team->hosts : "a";
+
+    (void)snprintf(team->members[r].host, sizeof team->members[r].host, "host-%c", hosts[(size_t)r % strlen(hosts)]);
+}
+
+bool team_init(struct team *team, const char *provider, int world)
+{
+    bool ok = true;
+
+    team_name(team, provider);
     team->world = world;
     team->generation = 1;
     team->form_deadline_ms = 20000;
@@ -72,8 +87,7 @@ bool team_init(struct team *team, const char *provider, int world)
         team->members[r].worker = 100 + (uint64_t)r;
         team->members[r].index = 100 + r;
         team->members[r].incarnation = 1;
-        (void)snprintf(team->members[r].host, sizeof team->members[r].host, "host-%c",
-                       team->hosts[(size_t)r % strlen(team->hosts)]);
+        name_host(team, r);
         (void)ls_str_into(team->members[r].address, sizeof team->members[r].address, "127.0.0.1");
         team->listeners[r] = -1;
         if (team->listens)
@@ -224,12 +238,13 @@ int team_run_launched(struct team *team, int replicas, team_member function, voi
             .worker = 100 + (uint64_t)(r / replicas), .index = 100 + r / replicas, .replica = r % replicas};
         team->listeners[r] = -1;
     }
-    if (strcmp(team->provider, "mpi") != 0 &&
-        (replicas > LAUNCHED_REPLICAS || !exchange_places(team, process, replicas))) {
+    if (team->listens && (replicas > LAUNCHED_REPLICAS || !exchange_places(team, process, replicas))) {
         fprintf(stderr, "process %d: the members cannot tell each other where they listen\n", process);
         ls_mpi_finalize(1);
         return 1;
     }
+    for (int r = 0; r < team->world && team->hosts != NULL; r++)
+        name_host(team, r);
     int failures = run_some(team, process * replicas, replicas, function, argument);
     ls_mpi_finalize(failures != 0);
     return failures;

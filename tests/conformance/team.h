@@ -10,7 +10,7 @@
 struct team {
     const char *provider;
     char name[16];
-    const char *hosts; /* a letter a rank, over and over: those with one letter share a host; NULL: all do */
+    const char *hosts; /* a letter a rank, over and over: those with one letter share a host; NULL: the real ones */
     bool listens;      /* members bring listeners */
     int world;
     uint64_t generation;
@@ -27,7 +27,9 @@ struct team {
 /* 0 is success. */
 typedef int (*team_member)(struct team *team, int rank, void *argument);
 
-/* provider: "tcp", or with hosts "hybrid:aab". false where the sockets or the directory cannot be made. */
+/* provider: "tcp", or with hosts "hybrid:aab". Name: for team_run_launched, which makes the rest. Init: false where the
+ * sockets or the directory cannot be made. */
+void team_name(struct team *team, const char *provider);
 bool team_init(struct team *team, const char *provider, int world);
 void team_deinit(struct team *team);
 /* Options of one member; the secret is the same for all. */

@@ -18,8 +18,8 @@ EPOCHS, EVERY = 160, 20
 SKIPPED = 77
 
 
-def words(job, ranks=2):
-    return ls.MPIRUN + ["-n", str(ranks), ls.BINARY, "train", job, "--json", "--quiet"]
+def words(job, ranks=2, transport="mpi"):
+    return ls.MPIRUN + ["-n", str(ranks), ls.BINARY, "train", job, "--json", "--quiet", "--transport", transport]
 
 
 def ranks_of(job):
@@ -36,10 +36,10 @@ def with_job(case):
     return run
 
 
-def disturbed(folder, job, out, expected, number, statuses, *texts):
+def disturbed(folder, job, out, expected, number, statuses, *texts, transport="mpi"):
     """A signal to one rank ends all of them within 5 s with one sentence; the same command goes on. mpirun's exit status
     is that of the rank which it saw end first, killed (137) or not."""
-    process = ls.start(words(job))
+    process = ls.start(words(job, 2, transport))
     try:
         ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
         os.kill(ranks_of(job)[1], number)
@@ -53,7 +53,7 @@ def disturbed(folder, job, out, expected, number, statuses, *texts):
             process.wait(timeout=20)
         ls.end(process)
     ls.none_left(folder, 2)
-    ls.same(ls.summary(ls.run(words(job, 3))[1]), expected)
+    ls.same(ls.summary(ls.run(words(job, 3, transport))[1]), expected)
 
 
 @with_job
@@ -63,8 +63,25 @@ def same_numbers(folder, job, out, expected):
 
 
 @with_job
+def composed_hosts(folder, job, out, expected):
+    """Ranks on hosts of several sizes: shared memory inside each and MPI between them, same numbers."""
+    for hosts in ("aab", "abba"):
+        ranks = [["-n", "1", "-x", f"LOCKSTEP_HOST={host}", *words(job, 1, "hybrid-mpi")[len(ls.MPIRUN) + 2:],
+                  "--set", f"run.checkpoint.directory={os.path.join(folder, hosts)}"] for host in hosts]
+        told = ls.summary(ls.run(ls.MPIRUN + [word for rank in ranks for word in [":", *rank]][1:])[1])
+        ls.same(told, expected)
+        if told["transport"] != "hybrid-mpi":
+            raise ls.Failed(f"{hosts} went over {told['transport']}")
+
+
+@with_job
 def rank_killed(folder, job, out, expected):
     disturbed(folder, job, out, expected, signal.SIGKILL, (6, 137), "worker 1", "lost")
+
+
+@with_job
+def composed_rank_killed(folder, job, out, expected):
+    disturbed(folder, job, out, expected, signal.SIGKILL, (6, 137), "worker 1", "lost", transport="hybrid-mpi")
 
 
 @with_job
@@ -129,8 +146,8 @@ def traced_to_a_death():
     tracing.survivors("tcp", [*ls.MPIRUN, "-n", "3"])
 
 
-CASES = [same_numbers, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher, rank_killed,
-         rank_told]
+CASES = [same_numbers, composed_hosts, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher,
+         rank_killed, composed_rank_killed, rank_told]
 
 if __name__ == "__main__":
     if not available():

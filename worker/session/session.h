@@ -31,7 +31,7 @@ struct ls_assignment {
     int first_rank;  /* of this worker's replicas */
     int world;       /* members */
     struct ls_member members[LS_MAX_MEMBERS];
-    char provider[16];    /* "shm", "tcp", "hybrid", "mpi", "nccl", "self" */
+    char provider[16];    /* of the group: ls_group_create */
     char rendezvous[108]; /* path for shm */
 };
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider "hybrid": the message engine over the mesh of tcp, with an inner group of shm for each host. What waits
- * for the inner group sleeps on its bell, everything else on the sockets. An end reaches members over the mesh and over
- * the memory of their host, whichever is first.
+ * The providers "hybrid" and "hybrid-mpi": the message engine over what carries between hosts (`over` of the provider's
+ * table), with an inner group of shm for each host. What waits for the inner group sleeps on its bell, everything else
+ * on the carrier. An end reaches members over the carrier and over the memory of their host, whichever is first.
  */
 #include "collective/provider/hybrid/hybrid.h"
 
+#include "collective/provider/mpi/links.h"
 #include "collective/transport/tcp/links.h"
 #include "collective/transport/tcp/listen.h"
 
@@ -19,13 +20,23 @@ static enum ls_status hybrid_poll(void *state, int *culprit, struct ls_error *er
     return status != LS_OK ? status : lsi_hybrid_inner_look(h, culprit, err);
 }
 
+/* Something posted to or from another host is not done. */
+static bool is_under_way(const struct hybrid *h)
+{
+    for (int r = 0; r < h->group->world; r++)
+        if (h->link[r].sends_done != h->link[r].sends_posted || h->link[r].receives_done != h->link[r].receives_posted)
+            return true;
+    return false;
+}
+
 static bool hybrid_idle(void *state, int round)
 {
     struct hybrid *h = state;
     int culprit;
     bool slept;
 
-    if (h->request == NULL)
+    /* The bell rings for this host: a carrier that moves in its calls would keep the others waiting meanwhile. */
+    if (h->request == NULL || (h->over.ops->needs_polls && is_under_way(h)))
         return h->over.ops->idle(h->over.links, round);
     slept = h->inner->ops->idle(h->inner->state, round);
     /* Words of other hosts, an abort or for whom somebody waits, must be heard here too; what ends it the next poll
@@ -120,20 +131,19 @@ static enum ls_status hybrid_create(const struct ls_group_options *options, stru
     struct hybrid *h = ls_alloc_zeroed(1, sizeof *h);
     struct ls_error why = LS_ERROR_INIT;
     struct lsi_message *message;
-    struct lsi_link *link;
     enum ls_status status;
 
     if (h == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
     h->group = group;
-    h->over.ops = &lsi_tcp_links;
+    h->over.ops = group->ops->over;
     lsi_hybrid_place(h);
-    status = lsi_tcp_links_open(options, group, &h->over.links, &link, err);
+    status = h->over.ops->open(options, group, &h->over.links, &h->link, err);
     if (status != LS_OK) {
         ls_free(h);
         return status;
     }
-    status = lsi_message_create(group, &links_ops, h, link, &message, err);
+    status = lsi_message_create(group, &links_ops, h, h->link, &message, err);
     if (status != LS_OK)
         return status;
     /* Hosts meet with operations of the group itself. */
@@ -143,7 +153,8 @@ static enum ls_status hybrid_create(const struct ls_group_options *options, stru
         give_up(group, status, why.message);
         return ls_error_set(err, status, "%s", why.message);
     }
-    ls_tcp_unlisten(options->listener);
+    if (group->ops->listens)
+        ls_tcp_unlisten(options->listener);
     return LS_OK;
 }
 
@@ -173,15 +184,19 @@ static bool drives_beside(const void *state)
     return true;
 }
 
+/* What all compositions have alike. */
+#define HYBRID_SLOTS(label, carrier)                                                                           \
+    .size = sizeof(struct ls_provider_ops), .abi = LSI_PROVIDER_ABI, .name = (label), .create = hybrid_create, \
+    .links = &links_ops, .over = (carrier), .reserve = hybrid_reserve, .map = hybrid_map
+
 const struct ls_provider_ops lsi_hybrid_provider = {
-    .size = sizeof(struct ls_provider_ops),
-    .abi = LSI_PROVIDER_ABI,
-    .name = "hybrid",
-    .create = hybrid_create,
-    .links = &links_ops,
-    .reserve = hybrid_reserve,
-    .map = hybrid_map,
+    HYBRID_SLOTS("hybrid", &lsi_tcp_links),
     .supports = hybrid_supports,
     .listens = true,
     .drives_beside = drives_beside,
+};
+
+const struct ls_provider_ops lsi_hybrid_mpi_provider = {
+    HYBRID_SLOTS("hybrid-mpi", &lsi_mpi_links), .supports = hybrid_supports,      .context = lsi_mpi_context,
+    .drives_beside = lsi_mpi_drives_beside,     .one_thread = lsi_mpi_one_thread,
 };

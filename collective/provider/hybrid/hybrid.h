@@ -52,7 +52,8 @@ struct hybrid_running {
 };
 
 struct hybrid {
-    struct lsi_over over; /* the mesh */
+    struct lsi_over over;  /* the mesh */
+    struct lsi_link *link; /* its counters, per rank */
     struct ls_group *group;
     struct ls_group *inner;
     int hosts;

@@ -64,7 +64,8 @@ void lsi_hybrid_inner_died(void *state, int rank)
 {
     const struct hybrid *h = state;
 
-    h->over.ops->died(h->over.links, whole_rank(h, rank));
+    if (h->over.ops->died != NULL)
+        h->over.ops->died(h->over.links, whole_rank(h, rank));
 }
 
 /* From any thread: members of the host read the same reason as the others. */

@@ -31,7 +31,7 @@ uint32_t lsi_mpi_context(void *state)
 static enum ls_status place_split(struct mpi *mpi, struct ls_error *err)
 {
     const struct lsi_origin *origin = mpi->group->origin;
-    const struct mpi *parent = ((struct lsi_message *)origin->group->state)->links;
+    const struct mpi *parent = lsi_links_of(origin->group);
     uint32_t newest = atomic_load(&newest_context);
 
     if (origin->context > LAST_CONTEXT)

@@ -220,7 +220,8 @@ static enum ls_status mpi_open(const struct ls_group_options *options, struct ls
     enum ls_status status;
 
     if (launch->plugin == NULL)
-        return ls_error_set(err, LS_EUNSUPPORTED, "the transport 'mpi' needs processes that mpirun started");
+        return ls_error_set(err, LS_EUNSUPPORTED, "the transport '%s' needs processes that mpirun started",
+                            group->ops->name);
     mpi = ls_alloc_zeroed(1, sizeof *mpi);
     if (mpi == NULL)
         return ls_error_set(err, LS_ENOMEM, "no memory for a group");
@@ -236,7 +237,7 @@ static enum ls_status mpi_open(const struct ls_group_options *options, struct ls
     return LS_OK;
 }
 
-static const struct lsi_links_ops links_ops = {
+const struct lsi_links_ops lsi_mpi_links = {
     .open = mpi_open,
     .segment_bytes = 512 * 1024,
     .send = lsi_mpi_send,
@@ -246,16 +247,17 @@ static const struct lsi_links_ops links_ops = {
     .abort = mpi_abort,
     .destroy = mpi_destroy,
     .look = lsi_mpi_poll,
+    .needs_polls = true,
 };
 
 /* Bytes move while the other thread polls, where MPI lets it. */
-static bool drives_beside(const void *state)
+bool lsi_mpi_drives_beside(const void *state)
 {
     (void)state;
     return lsi_mpi_launch_get()->any_thread;
 }
 
-static bool one_thread(const void *state)
+bool lsi_mpi_one_thread(const void *state)
 {
     (void)state;
     return !lsi_mpi_launch_get()->any_thread;
@@ -265,9 +267,9 @@ const struct ls_provider_ops lsi_mpi_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
     .name = "mpi",
-    .links = &links_ops,
+    .links = &lsi_mpi_links,
     .supports = lsi_message_supports,
     .context = lsi_mpi_context,
-    .drives_beside = drives_beside,
-    .one_thread = one_thread,
+    .drives_beside = lsi_mpi_drives_beside,
+    .one_thread = lsi_mpi_one_thread,
 };

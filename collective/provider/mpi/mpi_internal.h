@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_COLLECTIVE_PROVIDER_MPI_MPI_INTERNAL_H
 #define LOCKSTEP_COLLECTIVE_PROVIDER_MPI_MPI_INTERNAL_H
 
-#include "collective/algo/message.h"
+#include "collective/provider/mpi/links.h"
 #include "collective/provider/mpi/plugin.h"
 
 #include <stdbool.h>
@@ -61,8 +61,6 @@ struct mpi {
 /* form.c. Forms the group: its context, peers and links; greets all members within options->form_deadline_ms. On
  * failure what was made stays the state's. */
 enum ls_status lsi_mpi_form(struct mpi *mpi, const struct ls_group_options *options, struct ls_error *err);
-/* As in ls_provider_ops. */
-uint32_t lsi_mpi_context(void *state);
 /* mpi.c, as in lsi_links_ops; state: struct mpi. Listen: for the word that ends the group. */
 enum ls_status lsi_mpi_send(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_mpi_receive(void *state, int peer, void *data, size_t bytes, struct ls_error *err);

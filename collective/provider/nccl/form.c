@@ -250,7 +250,7 @@ static enum ls_status prepare(struct forming *forming, struct ls_error *err)
 static uint64_t family_of(const struct nccl *nccl, const struct nccl_id *id)
 {
     const struct lsi_origin *origin = nccl->group->origin;
-    const struct nccl *parent = origin != NULL ? ((struct lsi_message *)origin->group->state)->links : NULL;
+    const struct nccl *parent = origin != NULL ? lsi_links_of(origin->group) : NULL;
 
     return parent != NULL ? parent->handle->family : ls_xxh3(id->bytes, sizeof id->bytes, 0) | 1;
 }

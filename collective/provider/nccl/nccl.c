@@ -87,6 +87,8 @@ static enum ls_status nccl_open(const struct ls_group_options *options, struct l
     nccl->group = group;
     status = lsi_tcp_links.open(options, group, &nccl->over.links, link, err);
     if (status == LS_OK)
+        lsi_tcp_links.watch(nccl->over.links);
+    if (status == LS_OK)
         status = lsi_nccl_form(nccl, options, *link, deadline, err);
     if (status != LS_OK) {
         nccl_destroy(nccl);

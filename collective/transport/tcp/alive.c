@@ -116,8 +116,9 @@ static bool all_told(const struct tcp *tcp)
     return true;
 }
 
-void lsi_tcp_alive_open(struct tcp *tcp)
+void lsi_tcp_alive_open(void *state)
 {
+    struct tcp *tcp = state;
     uint64_t start = ls_clock_now_ns();
 
     if (all_told(tcp) || !make_page(tcp))

@@ -8,11 +8,8 @@
 
 #include "collective/algo/message.h"
 
-/* Connects all members, each of which has proved the job's secret; no keeper watches them, which lsi_tcp_links.open
- * starts. *links is returned and ends with lsi_tcp_links.destroy; *link are its counters. The listener stays the
- * caller's. */
-enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct ls_group *group, void **links,
-                                  struct lsi_link **link, struct ls_error *err);
+/* Members that are connected have proved the job's secret. `watch` makes a keeper (collective/liveness.h): for whoever
+ * has none of its own that tells `died`. */
 extern const struct lsi_links_ops lsi_tcp_links;
 
 #endif

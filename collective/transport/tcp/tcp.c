@@ -152,30 +152,6 @@ static bool drives_beside(const void *state)
     return true;
 }
 
-static enum ls_status tcp_open(const struct ls_group_options *options, struct ls_group *group, void **links,
-                               struct lsi_link **link, struct ls_error *err)
-{
-    enum ls_status status = lsi_tcp_links_open(options, group, links, link, err);
-
-    if (status == LS_OK)
-        lsi_tcp_alive_open(*links);
-    return status;
-}
-
-const struct lsi_links_ops lsi_tcp_links = {
-    .open = tcp_open,
-    .send = tcp_send,
-    .receive = tcp_receive,
-    .poll = tcp_poll,
-    .idle = tcp_idle,
-    .abort = tcp_abort,
-    .destroy = tcp_destroy,
-    .look = tcp_look,
-    .tell_wait = tcp_tell_wait,
-    .heard_wait = tcp_heard_wait,
-    .died = lsi_tcp_alive_died,
-};
-
 static bool is_local(const struct ls_group *group, int rank)
 {
     return strcmp(group->members[rank].host, group->members[group->rank].host) == 0;
@@ -231,8 +207,8 @@ static enum ls_status allocate(struct tcp *tcp, struct ls_error *err)
     return ok ? LS_OK : ls_error_set(err, LS_ENOMEM, "no memory for the connections of a group of %zu", world);
 }
 
-enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct ls_group *group, void **links,
-                                  struct lsi_link **link, struct ls_error *err)
+static enum ls_status tcp_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                               struct lsi_link **link, struct ls_error *err)
 {
     struct tcp *tcp;
     enum ls_status status;
@@ -258,6 +234,21 @@ enum ls_status lsi_tcp_links_open(const struct ls_group_options *options, struct
     *link = tcp->links;
     return LS_OK;
 }
+
+const struct lsi_links_ops lsi_tcp_links = {
+    .open = tcp_open,
+    .send = tcp_send,
+    .receive = tcp_receive,
+    .poll = tcp_poll,
+    .idle = tcp_idle,
+    .abort = tcp_abort,
+    .destroy = tcp_destroy,
+    .look = tcp_look,
+    .tell_wait = tcp_tell_wait,
+    .heard_wait = tcp_heard_wait,
+    .watch = lsi_tcp_alive_open,
+    .died = lsi_tcp_alive_died,
+};
 
 const struct ls_provider_ops lsi_tcp_provider = {
     .size = sizeof(struct ls_provider_ops),

@@ -82,7 +82,7 @@ void lsi_tcp_follow_patience(struct tcp *tcp);
 enum ls_status lsi_tcp_push(struct tcp *tcp, int rank, bool out, const void *data, size_t bytes, struct ls_error *err);
 enum ls_status lsi_tcp_move(struct tcp *tcp, int *culprit, struct ls_error *err);
 /* alive.c: deaths on this host. Heard: what a peer said of its page. Died: from a keeper's thread. */
-void lsi_tcp_alive_open(struct tcp *tcp);
+void lsi_tcp_alive_open(void *state);
 void lsi_tcp_alive_died(void *state, int rank);
 void lsi_tcp_alive_heard(struct tcp *tcp, int rank, const struct tcp_message *message);
 void lsi_tcp_alive_close(struct tcp *tcp);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Job files: defaults, overrides, one sentence for every mistake, and what makes two jobs the same. */
 #include "core/job/job.h"
+#include "core/job/transport.h"
 
 #include "core/base/alloc.h"
 #include "core/base/str.h"
@@ -189,7 +190,7 @@ static const struct {
     {"run.strategy=mirrored", "run.strategy is mirrored"},
     {"run.strategy=multiworker", "did you mean multi_worker?"},
     {"run.checkpoint.keep=1", "run.checkpoint.keep must be from 2"},
-    {"run.transport=ib", "it may be auto, shm, tcp, hybrid, mpi or nccl"},
+    {"run.transport=ib", "it may be " LS_TRANSPORTS_TEXT},
     {"run=[1]", "run must be a section"},
     {"no equals sign", "key.path=value"},
     {"=1", "key.path=value"},
