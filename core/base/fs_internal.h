@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by fs.c and file.c: the one place where bytes are written, what a plain file is, and the sentence of a failed call. */
+/* Shared by fs.c and file.c: the one place where bytes are written, what a plain file is, a failed call's sentence. */
 #ifndef LOCKSTEP_CORE_BASE_FS_INTERNAL_H
 #define LOCKSTEP_CORE_BASE_FS_INTERNAL_H
 

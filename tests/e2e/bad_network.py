@@ -28,8 +28,8 @@ def port_in_use(folder):
         fails(folder, ["coordinator", job, "--listen", "203.0.113.7:0"], FILES, "203.0.113.7", env=env)
 
 
-def limit_descriptors(most):
-    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def limit_descriptors(most, hard=None):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard or most))
 
 
 @with_job
@@ -37,11 +37,15 @@ def too_few_descriptors(folder):
     """Connections that the system gives no descriptors for are named as that, and not waited for to the deadline."""
     words = ["--workers", "3", "--transport", "tcp", "--quiet"]
     train_fails(folder, FILES, "Too many open files", "ulimit -n", words=words, preexec_fn=limit_descriptors(20))
+    streams = ls.environment(LOCKSTEP_TCP_STREAMS=8)
     held = [os.open("/dev/null", os.O_RDONLY) for _ in range(42)]
     began = time.monotonic()
     try:
         train_fails(folder, FILES, "Too many open files", "ulimit -n", words=words, pass_fds=held,
-                    env=ls.environment(LOCKSTEP_TCP_STREAMS=8), preexec_fn=limit_descriptors(64))
+                    env=streams, preexec_fn=limit_descriptors(64))
+        # A limit that may be raised is.
+        ls.run([ls.BINARY, "train", os.path.join(folder, "job.yaml"), *words], pass_fds=held, env=streams,
+               preexec_fn=limit_descriptors(64, 4096))
     finally:
         for number in held:
             os.close(number)

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,6 +62,19 @@ static void hang_up(struct meeting *meeting, enum stage stage)
     meeting->stage = stage;
     meeting->have = 0;
     meeting->since_ns = ls_clock_now_ns();
+}
+
+/* poll takes no more places than the process may have descriptors; each place may come to hold one, beside those that
+ * are open already, below the newest of them. */
+static void make_room(const struct mesh *mesh)
+{
+    struct rlimit limit;
+    rlim_t needed = (rlim_t)mesh->capacity + 1 + (rlim_t)mesh->tcp->wake + 1;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where it fails, the shortage is named when it shows */
 }
 
 /* Notes whether a descriptor could be had. */
@@ -399,6 +413,7 @@ enum ls_status lsi_tcp_mesh(struct tcp *tcp, const struct ls_group_options *opti
                         .missing = channels * (options->world - 1)};
     enum ls_status status;
 
+    make_room(&mesh);
     (void)fcntl(options->listener, F_SETFL, fcntl(options->listener, F_GETFL) | O_NONBLOCK);
     mesh.meetings = ls_alloc_zeroed((size_t)mesh.capacity, sizeof mesh.meetings[0]);
     mesh.polls = ls_alloc_zeroed((size_t)mesh.capacity + 1, sizeof mesh.polls[0]);
