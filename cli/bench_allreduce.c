@@ -5,7 +5,6 @@
 #include "cli/bench_race.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
-#include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
 #include "core/job/transport.h"
@@ -140,9 +139,12 @@ static enum ls_status become_mpirun(const struct ls_bench_allreduce *bench, int 
 
 static enum ls_status make_directory(struct ls_bench_allreduce *bench, struct ls_error *err)
 {
-    (void)snprintf(bench->directory, sizeof bench->directory, "/tmp/lockstep-bench-XXXXXX");
-    if (mkdtemp(bench->directory) == NULL)
-        return ls_error_set(err, LS_EIO, "cannot make a temporary directory for the bench: %s", strerror(errno));
+    const char *const parents[] = {getenv("XDG_RUNTIME_DIR"), "/tmp"};
+    enum ls_status status = ls_workdir_make(parents, 2, sizeof bench->directory - 1, &bench->workdir, err);
+
+    if (status != LS_OK)
+        return status;
+    (void)ls_str_into(bench->directory, sizeof bench->directory, ls_workdir_path(bench->workdir));
     return ls_random_bytes(bench->secret, sizeof bench->secret);
 }
 
@@ -164,8 +166,7 @@ static enum ls_status run_launched(struct ls_bench_allreduce *bench, struct ls_e
         status = ls_mpi_bcast_bytes(bench->secret, sizeof bench->secret, 0, err);
     if (status == LS_OK)
         status = ls_bench_allreduce_race(bench, err);
-    if (bench->rank == 0 && bench->directory[0] != '\0')
-        (void)ls_fs_remove(bench->directory, NULL);
+    ls_workdir_remove(bench->workdir);
     /* With a status it ends all processes and does not come back. */
     if (status != LS_OK)
         fprintf(stderr, "lockstep: rank %d: %s\n", bench->rank, err->message);
@@ -210,7 +211,7 @@ static enum ls_status run_forked(struct ls_bench_allreduce *bench, struct ls_err
             (void)kill(children[r], SIGKILL);
         (void)waitpid(children[r], NULL, 0);
     }
-    (void)ls_fs_remove(bench->directory, NULL);
+    ls_workdir_remove(bench->workdir);
     return status;
 }
 

@@ -94,17 +94,20 @@ static enum ls_status write_data(const struct ls_bench_model *model, const char 
     return status;
 }
 
-enum ls_status ls_bench_job_make(const struct ls_bench_model *model, char *directory, char *path, struct ls_error *err)
+enum ls_status ls_bench_job_make(const struct ls_bench_model *model, struct ls_workdir **workdir, char *path,
+                                 struct ls_error *err)
 {
+    static const char *const parents[] = {"/tmp"};
     static const char head[] = "{\"module\":\"keras\",\"class_name\":\"Sequential\",\"config\":{\"name\":\"bench\","
                                "\"layers\":[{\"module\":\"keras.layers\",\"class_name\":\"InputLayer\",\"config\":{"
                                "\"batch_shape\":[null,28,28],\"dtype\":\"float32\",\"name\":\"input\"}},";
     char json[4096], job[512];
-    enum ls_status status;
+    const char *directory;
+    enum ls_status status = ls_workdir_make(parents, 1, 100, workdir, err);
 
-    (void)snprintf(directory, 128, "/tmp/lockstep-bench-XXXXXX");
-    if (mkdtemp(directory) == NULL)
-        return ls_error_set(err, LS_EIO, "cannot make a temporary directory for the bench");
+    if (status != LS_OK)
+        return status;
+    directory = ls_workdir_path(*workdir);
     (void)snprintf(path, 128, "%s/job.yaml", directory);
     (void)snprintf(json, sizeof json, "%s%.*s]}}", head, (int)strlen(model->layers) - 1, model->layers);
     (void)snprintf(job, sizeof job,

@@ -4,6 +4,7 @@
 #define LOCKSTEP_CLI_BENCH_JOB_H
 
 #include "core/base/status.h"
+#include "core/base/workdir.h"
 
 #include <stdint.h>
 
@@ -17,7 +18,9 @@ struct ls_bench_model {
 
 /* NULL where there is none of that name. */
 const struct ls_bench_model *ls_bench_model_find(const char *name);
-/* Writes everything into a new directory; path (of the job file) and directory hold 128 bytes each. */
-enum ls_status ls_bench_job_make(const struct ls_bench_model *model, char *directory, char *path, struct ls_error *err);
+/* Writes everything into a new directory, also on failure the caller's where it is not NULL; path (of the job file)
+ * holds 128 bytes. */
+enum ls_status ls_bench_job_make(const struct ls_bench_model *model, struct ls_workdir **workdir, char *path,
+                                 struct ls_error *err);
 
 #endif

@@ -23,7 +23,8 @@
 struct bench {
     const struct ls_bench_model *model;
     int64_t workers, steps;
-    char directory[128], job[128], trace[160];
+    struct ls_workdir *workdir;
+    char job[128], trace[160];
     struct ls_overlap fast, slow;
     double rate; /* bytes a second of a connection */
 };
@@ -126,16 +127,16 @@ static enum ls_status bench_overlap(struct bench *b, const char *model, struct l
     if (b->steps == 0)
         b->steps = b->model->steps;
     (void)unsetenv(RATE_VARIABLE);
-    status = ls_bench_job_make(b->model, b->directory, b->job, err);
-    (void)snprintf(b->trace, sizeof b->trace, "%s/trace.json", b->directory);
+    status = ls_bench_job_make(b->model, &b->workdir, b->job, err);
+    if (status == LS_OK)
+        (void)snprintf(b->trace, sizeof b->trace, "%s/trace.json", ls_workdir_path(b->workdir));
     if (status == LS_OK)
         status = measure(b, &b->fast, err);
     if (status == LS_OK)
         status = slow_down(b, err);
     if (status == LS_OK)
         status = measure(b, &b->slow, err);
-    if (b->directory[0] != '\0')
-        (void)ls_fs_remove(b->directory, NULL);
+    ls_workdir_remove(b->workdir);
     return status;
 }
 

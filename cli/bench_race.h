@@ -4,6 +4,7 @@
 #define LOCKSTEP_CLI_BENCH_RACE_H
 
 #include "core/base/status.h"
+#include "core/base/workdir.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +25,8 @@ struct ls_bench_allreduce {
     const char *backend; /* a name of core/job/transport.h but "auto" */
     int64_t sizes[LS_BENCH_MAX_SIZES];
     int size_count;
-    char directory[64]; /* of ours, mode 0700 */
+    struct ls_workdir *workdir; /* rank 0's, and its path */
+    char directory[64];
     uint8_t secret[32];
 };
 

@@ -21,7 +21,8 @@ struct bench {
     const struct ls_bench_model *model;
     int64_t workers, rounds, steps;
     bool torch;
-    char directory[128], job[128];
+    struct ls_workdir *workdir;
+    char job[128];
     double ours[MAX_ROUNDS], theirs[MAX_ROUNDS], ratio[MAX_ROUNDS];
     double first_step_s, rss_mib, torch_first_step_s, torch_rss_mib;
     const char *torch_flags; /* the fastest of its variants */
@@ -205,11 +206,10 @@ static enum ls_status bench_train(struct bench *b, const char *model, const char
     b->torch = against != NULL;
     if (b->steps == 0)
         b->steps = b->model->steps;
-    status = ls_bench_job_make(b->model, b->directory, b->job, err);
+    status = ls_bench_job_make(b->model, &b->workdir, b->job, err);
     if (status == LS_OK)
         status = race(b, err);
-    if (b->directory[0] != '\0')
-        (void)ls_fs_remove(b->directory, NULL);
+    ls_workdir_remove(b->workdir);
     return status;
 }
 

@@ -149,7 +149,6 @@ enum ls_status ls_server_open(const struct ls_server_options *options, struct ls
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for the coordinator");
     made->options = *options;
-    made->rendezvous_lock = -1;
     if (made->options.join_deadline_ms <= 0)
         made->options.join_deadline_ms = 30000;
     if (made->options.heartbeat_ms <= 0)

@@ -59,8 +59,7 @@ struct ls_server {
     char *transport;
     struct ls_message *job; /* JOB for workers that bring none; NULL: there is none, and why */
     char no_job[256];
-    char *rendezvous_directory; /* made by us, removed as soon as the group has formed */
-    int rendezvous_lock;        /* held while the directory is in use, -1: none */
+    struct ls_workdir *workdir; /* of the rendezvous, removed as soon as the group has formed */
     char rendezvous[108];
     atomic_bool stop_wanted;
     bool stop_told;

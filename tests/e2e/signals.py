@@ -113,7 +113,28 @@ def again_later(folder, job):
             ls.none_left(folder)
 
 
-CASES = [two_at_once, whole_group, group_while_starting, again_later]
+def killed_bench():
+    """A bench that is killed leaves its directory, and the next one removes it, as well as its own."""
+    with ls.Folder() as folder:
+        words = [ls.BINARY, "bench", "allreduce", "--rounds"]
+        short = [*words, "1", "--ranks", "1", "--sizes", "8"]
+        env = ls.environment(XDG_RUNTIME_DIR=folder)
+        process = ls.start([*words, "1000", "--ranks", "3", "--sizes", "16M"], env=env)
+        try:
+            left = ls.wait_until(lambda: [name for name in os.listdir(folder) if os.path.exists(
+                os.path.join(folder, name, "lock"))], "the bench's directory")
+            ls.run(short, env=env)
+            if os.listdir(folder) != left:
+                raise ls.Failed(f"of {left} one that is in use went: {os.listdir(folder)}")
+            process.kill()
+            process.wait()
+        finally:
+            ls.end(process)
+        ls.wait_until(lambda: not ls.run(short, env=env)[0] and not os.listdir(folder),
+                      "the end of the directory that was left")  # its ranks hold it until they have ended too
+
+
+CASES = [killed_bench, two_at_once, whole_group, group_while_starting, again_later]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])
