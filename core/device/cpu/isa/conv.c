@@ -23,10 +23,10 @@ static bool pack_weights(const float *w, int64_t taps, int64_t channels, int64_t
 {
     bool finite = true;
     int64_t terms = taps * channels;
-    for (int64_t c0 = 0; c0 < columns; c0 += CONV_COLUMNS) {
+    for (int64_t c0 = 0; c0 < columns; c0 += TILE_COLUMNS) {
         float *to = packed + c0 * terms;
-        int64_t count = conv_tile_columns(columns, c0);
-        int64_t width = conv_tile_width(columns, c0);
+        int64_t count = tile_columns(columns, c0);
+        int64_t width = tile_width(count);
         for (int64_t k = 0; k < terms; k++, to += width) {
             const float *from =
                 adjoint ? w + (k / channels * columns + c0) * channels + k % channels : w + k * columns + c0;

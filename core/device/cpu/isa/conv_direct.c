@@ -47,7 +47,7 @@ static bool make_plan(const struct conv_product *p, struct plan *plan)
     int64_t depth = (y->taps - 1) * (y->offset_step < 0 ? -y->offset_step : y->offset_step) + 1;
     *plan = (struct plan){.p = p, .low = x->offset + smaller(reach, 0), .group = smaller(CONV_GROUP, y->count)};
     plan->high = (x->count - 1) * x->scale + x->offset + (reach > 0 ? reach : 0);
-    while (plan->group > 1 && (plan->group - 1) * x->count >= CONV_GROUP * CONV_ROWS) {
+    while (plan->group > 1 && (plan->group - 1) * x->count >= CONV_GROUP * TILE_ROWS) {
         plan->group--;
     }
     if (plan->low >= 0 && plan->high < x->source) {
@@ -122,8 +122,8 @@ static void multiply_row(const struct plan *plan, struct conv_tile *t, struct co
 {
     const struct conv_product *p = plan->p;
     int64_t positions = p->grid.x.count;
-    int64_t tiles = (positions + CONV_ROWS - 1) / CONV_ROWS;
-    float *result[CONV_ROWS];
+    int64_t tiles = (positions + TILE_ROWS - 1) / TILE_ROWS;
+    float *result[TILE_ROWS];
     t->rows = result;
     t->a_step = p->grid.x.scale * p->grid.channels;
     for (int64_t i = 0; i < tiles; i++) {
@@ -149,9 +149,9 @@ static void run_group(const struct plan *plan, struct rows *rows, struct conv_pl
             struct conv_place row = {.sample = place.sample, .y = place.y + i};
             rows->run_count[i] = find_runs(plan, rows, &row, k, end, rows->runs[i]);
         }
-        for (int64_t c = 0; c < p->columns; c += CONV_COLUMNS) {
+        for (int64_t c = 0; c < p->columns; c += TILE_COLUMNS) {
             t.b = p->packed + c * p->grid.terms;
-            t.columns = (int)conv_tile_columns(p->columns, c);
+            t.columns = (int)tile_columns(p->columns, c);
             t.bias = p->bias == NULL ? NULL : p->bias + c;
             for (int64_t i = 0; i < count; i++) {
                 t.runs = rows->runs[i];

@@ -121,22 +121,22 @@ struct packing {
 /* Packs what the block has of `width` terms from `term`, which lie side by side from a tap of each site. */
 static void pack_run(struct packing *p, struct tap tap, int64_t term, int64_t width)
 {
-    const float *from[CONV_ROWS];
+    const float *from[TILE_ROWS];
     int64_t lo = term > p->begin ? term : p->begin;
     int64_t hi = term + width < p->end ? term + width : p->end;
     bool any = false;
     if (lo >= hi) {
         return;
     }
-    for (int r = 0; r < CONV_ROWS; r++) {
+    for (int r = 0; r < TILE_ROWS; r++) {
         from[r] = element(p->grid, &p->sites[r], &tap);
         any = any || from[r] != NULL;
     }
     if (!any) {
         return;
     }
-    for (int r = 0; r < CONV_ROWS; r++) {
-        float *to = p->a + r * CONV_PITCH + p->packed;
+    for (int r = 0; r < TILE_ROWS; r++) {
+        float *to = p->a + r * TILE_PITCH + p->packed;
         if (from[r] == NULL) {
             conv_zero(to, hi - lo);
         } else {
@@ -158,7 +158,7 @@ int LSI_ISA_NAME(lsi_conv_pack_sites)(const struct conv_grid *grid, const struct
     struct packing p = {.grid = grid, .sites = sites, .begin = begin, .end = end, .a = a, .runs = runs};
     int64_t row_terms = grid->x.kernel * grid->channels;
     bool inside = grid->rows_run;
-    for (int r = 0; r < CONV_ROWS && inside; r++) {
+    for (int r = 0; r < TILE_ROWS && inside; r++) {
         inside = sites[r].inside;
     }
     for (int64_t ty = 0; ty < grid->y.taps; ty++) {

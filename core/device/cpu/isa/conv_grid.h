@@ -39,7 +39,7 @@ struct conv_grid LSI_ISA_NAME(lsi_conv_grid_forward)(const struct ls_conv2d_attr
 /* Of CONV2D_XGRAD: input rows with py = row mod stride, columns likewise. */
 struct conv_grid LSI_ISA_NAME(lsi_conv_grid_adjoint)(const struct ls_conv2d_attrs *attrs, const struct ls_view *dx,
                                                      const struct ls_view *dy, int64_t py, int64_t px);
-/* Packs terms [begin, end) of CONV_ROWS sites as [site][CONV_PITCH], without taps that are padding for all of them
+/* Packs terms [begin, end) of TILE_ROWS sites as [site][TILE_PITCH], without taps that are padding for all of them
  * and with zeros where they are for some. Returns the number of runs of terms that were packed (<= LSI_BLOCK). */
 int LSI_ISA_NAME(lsi_conv_pack_sites)(const struct conv_grid *grid, const struct conv_site *sites, int64_t begin,
                                       int64_t end, float *a, struct conv_run *runs);

@@ -11,10 +11,10 @@
 
 /* One tile of positions. */
 struct __attribute__((aligned(64))) tile {
-    float a[CONV_ROWS * CONV_PITCH];
+    float a[TILE_ROWS * TILE_PITCH];
     struct conv_run runs[LSI_BLOCK];
-    struct conv_site sites[CONV_ROWS];
-    float *rows[CONV_ROWS]; /* of the result */
+    struct conv_site sites[TILE_ROWS];
+    float *rows[TILE_ROWS]; /* of the result */
     int run_count, row_count;
 };
 
@@ -26,7 +26,7 @@ size_t LSI_ISA_NAME(lsi_conv_packed_bytes)(void)
 /* Positions of a tile: one where the weights are not finite, so that nothing skipped is multiplied. */
 static int64_t tile_rows(const struct conv_product *p)
 {
-    return p->finite ? CONV_ROWS : 1;
+    return p->finite ? TILE_ROWS : 1;
 }
 
 /* The next positions become the tile. */
@@ -38,7 +38,7 @@ static void place_tile(const struct conv_product *p, struct tile *tile, struct c
         tile->rows[r] = conv_result(p, place);
         conv_place_next(&p->grid, place);
     }
-    for (int r = tile->row_count; r < CONV_ROWS; r++) { /* rows too many repeat the first */
+    for (int r = tile->row_count; r < TILE_ROWS; r++) { /* rows too many repeat the first */
         tile->sites[r] = tile->sites[0];
     }
 }
@@ -47,12 +47,12 @@ static void place_tile(const struct conv_product *p, struct tile *tile, struct c
 static void multiply_block(const struct conv_product *p, const struct tile *tiles, int count, int64_t begin)
 {
     struct conv_tile t = {.first = begin == 0, .last = begin + LSI_BLOCK >= p->grid.terms, .relu = p->relu};
-    for (int64_t c = 0; c < p->columns; c += CONV_COLUMNS) {
+    for (int64_t c = 0; c < p->columns; c += TILE_COLUMNS) {
         t.b = p->packed + c * p->grid.terms;
-        t.columns = (int)conv_tile_columns(p->columns, c);
+        t.columns = (int)tile_columns(p->columns, c);
         t.bias = p->bias == NULL ? NULL : p->bias + c;
         for (int i = 0; i < count; i++) {
-            float *rows[CONV_ROWS];
+            float *rows[TILE_ROWS];
             for (int r = 0; r < tiles[i].row_count; r++) {
                 rows[r] = tiles[i].rows[r] + c;
             }

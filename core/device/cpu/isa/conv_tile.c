@@ -5,12 +5,9 @@
  */
 #include "core/device/cpu/isa/conv_tile.h"
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 typedef void (*tile_fn)(const struct conv_tile *tile);
 
-static inline __attribute__((always_inline)) void finish(const struct conv_tile *t, vec acc[CONV_ROWS][2], int rows,
-                                                         int registers, bool all)
+INLINE void finish(const struct conv_tile *t, vec acc[TILE_ROWS][2], int rows, int registers, bool all)
 {
     UNROLL
     for (int v = 0; v < registers; v++) {
@@ -33,23 +30,23 @@ static inline __attribute__((always_inline)) void finish(const struct conv_tile 
 }
 
 enum layout {
-    PACKED,    /* rows CONV_PITCH apart, terms side by side */
+    PACKED,    /* rows TILE_PITCH apart, terms side by side */
     POSITIONS, /* rows a_step apart, terms side by side */
     WEIGHTS,   /* rows side by side, terms a_step apart */
 };
 
 /* Where row r of a term is: five registers and one index reach 14 rows. */
-static inline __attribute__((always_inline)) float at_row(const char *const third[5], int64_t step, int r)
+INLINE float at_row(const char *const third[5], int64_t step, int r)
 {
     return *(const float *)(third[r / 3] + r % 3 * step);
 }
 
-static inline __attribute__((always_inline)) void body(const struct conv_tile *t, int rows, int registers,
-                                                       enum layout layout)
+INLINE void body(const struct conv_tile *t, int rows, int registers, enum layout layout)
 {
-    vec acc[CONV_ROWS][2];
+    vec acc[TILE_ROWS][2];
     int64_t b_step = layout == WEIGHTS ? t->b_step : registers * VEC_LANES;
     int64_t bytes = t->a_step * (int64_t)sizeof(float);
+
     UNROLL
     for (int r = 0; r < rows; r++) {
         acc[r][0] = vec_set(0.0f);
@@ -69,7 +66,7 @@ static inline __attribute__((always_inline)) void body(const struct conv_tile *t
             UNROLL
             for (int r = 0; r < rows; r++) {
                 vec x = vec_set(layout == WEIGHTS  ? a[r]
-                                : layout == PACKED ? a[r * CONV_PITCH]
+                                : layout == PACKED ? a[r * TILE_PITCH]
                                                    : at_row(third, bytes, r));
                 acc[r][0] = vec_multiply_add(x, b0, acc[r][0]);
                 if (registers > 1) {
@@ -92,7 +89,7 @@ static inline __attribute__((always_inline)) void body(const struct conv_tile *t
     {                                           \
         body(t, rows, registers, layout);       \
     }
-#define ROWS(rows)                                 \
+#define HEIGHT(rows)                               \
     TILE(positions_##rows##x1, rows, 1, POSITIONS) \
     TILE(positions_##rows##x2, rows, 2, POSITIONS) \
     TILE(weights_##rows##x1, rows, 1, WEIGHTS)     \
@@ -100,42 +97,15 @@ static inline __attribute__((always_inline)) void body(const struct conv_tile *t
 
 TILE(packed_1x1, 1, 1, PACKED)
 TILE(packed_1x2, 1, 2, PACKED)
-TILE(packed_x1, CONV_ROWS, 1, PACKED)
-TILE(packed_x2, CONV_ROWS, 2, PACKED)
-ROWS(1)
-ROWS(2)
-ROWS(3)
-ROWS(4)
-ROWS(5)
-ROWS(6)
-#if CONV_ROWS > 6
-ROWS(7)
-ROWS(8)
-ROWS(9)
-ROWS(10)
-ROWS(11)
-ROWS(12)
-ROWS(13)
-ROWS(14)
-#endif
+TILE(packed_x1, TILE_ROWS, 1, PACKED)
+TILE(packed_x2, TILE_ROWS, 2, PACKED)
+TILE_HEIGHTS(HEIGHT)
 
-#define P(rows)                                    \
-    {                                              \
-        positions_##rows##x1, positions_##rows##x2 \
-    }
-#define W(rows)                                \
-    {                                          \
-        weights_##rows##x1, weights_##rows##x2 \
-    }
-#if CONV_ROWS > 6
-static const tile_fn positions[CONV_ROWS][2] = {P(1), P(2), P(3),  P(4),  P(5),  P(6),  P(7),
-                                                P(8), P(9), P(10), P(11), P(12), P(13), P(14)};
-static const tile_fn weights[CONV_ROWS][2] = {W(1), W(2), W(3),  W(4),  W(5),  W(6),  W(7),
-                                              W(8), W(9), W(10), W(11), W(12), W(13), W(14)};
-#else
-static const tile_fn positions[CONV_ROWS][2] = {P(1), P(2), P(3), P(4), P(5), P(6)};
-static const tile_fn weights[CONV_ROWS][2] = {W(1), W(2), W(3), W(4), W(5), W(6)};
-#endif
+#define P(rows) [rows - 1] = {positions_##rows##x1, positions_##rows##x2},
+#define W(rows) [rows - 1] = {weights_##rows##x1, weights_##rows##x2},
+
+static const tile_fn positions[TILE_ROWS][2] = {TILE_HEIGHTS(P)};
+static const tile_fn weights[TILE_ROWS][2] = {TILE_HEIGHTS(W)};
 
 void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile)
 {

@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The register kernel of convolutions: a tile of up to CONV_ROWS x CONV_COLUMNS sums, one block of terms.
+ * The register kernel of convolutions: a tile of up to TILE_ROWS x TILE_COLUMNS sums, one block of terms.
  * Forward and input gradient: rows are output positions, terms are weights. Weight gradient: rows are weights of one
  * output channel, terms are positions.
  */
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_CONV_TILE_H
 
-#include "core/device/cpu/isa/vec.h"
-#include "core/device/cpu/isa/isa.h"
-
-#define CONV_COLUMNS (2 * VEC_LANES)
-#if defined(LS_ISA_avx512)
-#define CONV_ROWS 14 /* 28 accumulators, 2 columns, 1 broadcast of 32 registers */
-#else
-#define CONV_ROWS 6 /* 12 accumulators, 2 columns, 1 broadcast of 16 registers */
-#endif
-/* Floats from row to row of a packed tile whose terms lie side by side: an odd number of cache lines. */
-#define CONV_PITCH (LSI_BLOCK + 16)
+#include "core/device/cpu/isa/tile.h"
 
 /* A run of terms that are not skipped: where they begin among the terms of b, and in the broadcast operand. */
 struct conv_run {
@@ -34,7 +24,7 @@ struct conv_tile {
     int64_t b_step;     /* weights: floats from term to term; else the tile's columns in whole registers */
     float *const *rows; /* of the output: running sums */
     int row_count;
-    int columns; /* of the tile that exist, 1..CONV_COLUMNS */
+    int columns; /* of the tile that exist, 1..TILE_COLUMNS */
     bool first;  /* the running sums begin here, at +0 */
     bool last;   /* apply bias and relu */
     bool relu;
@@ -42,20 +32,9 @@ struct conv_tile {
 };
 
 /* Adds the block to the running sums. */
-void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile);    /* positions, a_step CONV_PITCH */
+void LSI_ISA_NAME(lsi_conv_tile_packed)(const struct conv_tile *tile);    /* positions, a_step TILE_PITCH */
 void LSI_ISA_NAME(lsi_conv_tile_positions)(const struct conv_tile *tile); /* positions, any a_step */
 void LSI_ISA_NAME(lsi_conv_tile_weights)(const struct conv_tile *tile);   /* weights */
-
-static inline int64_t conv_tile_columns(int64_t count, int64_t begin)
-{
-    return count - begin < CONV_COLUMNS ? count - begin : CONV_COLUMNS;
-}
-
-/* Floats from term to term of the packed tile that begins at column `begin`. */
-static inline int64_t conv_tile_width(int64_t count, int64_t begin)
-{
-    return conv_tile_columns(count, begin) <= VEC_LANES ? VEC_LANES : CONV_COLUMNS;
-}
 
 /* Columns rounded up to whole registers: floats of one packed term over all tiles. */
 static inline int64_t conv_packed_columns(int64_t count)

@@ -33,10 +33,10 @@ static void note_padding(const struct conv_part *p, const struct block *b)
 static void pack_dy(const struct conv_part *p, const struct block *b)
 {
     int64_t positions = b->end - b->begin;
-    for (int64_t c = p->c0; c < p->c1; c += CONV_COLUMNS) {
+    for (int64_t c = p->c0; c < p->c1; c += TILE_COLUMNS) {
         float *to = p->scratch->dy + (c - p->c0) * LSI_BLOCK;
-        int64_t count = conv_tile_columns(p->c1, c);
-        int64_t width = conv_tile_width(p->c1, c);
+        int64_t count = tile_columns(p->c1, c);
+        int64_t width = tile_width(count);
         for (int64_t i = 0; i < positions; i++, to += width) {
             const float *from = b->dy + (b->begin + i) * p->g->columns + c;
             bool skip = p->exact && !p->scratch->inside[i];
@@ -57,14 +57,14 @@ static bool takes_dy(const struct conv_part *p, const struct block *b)
 static void multiply(const struct conv_part *p, const struct block *b, int64_t k0, int64_t k1, int run_count,
                      int64_t a_step, float *sums)
 {
-    int64_t strips = (k1 - k0 + CONV_ROWS - 1) / CONV_ROWS;
-    float *row[CONV_ROWS];
+    int64_t strips = (k1 - k0 + TILE_ROWS - 1) / TILE_ROWS;
+    float *row[TILE_ROWS];
     struct conv_tile t = {.runs = p->scratch->runs, .run_count = run_count, .a_step = a_step, .rows = row};
-    for (int64_t c = p->c0; c < p->c1; c += CONV_COLUMNS) {
+    for (int64_t c = p->c0; c < p->c1; c += TILE_COLUMNS) {
         bool direct = takes_dy(p, b);
-        t.columns = (int)conv_tile_columns(p->c1, c);
+        t.columns = (int)tile_columns(p->c1, c);
         t.b = direct ? b->dy + b->begin * p->g->columns + c : p->scratch->dy + (c - p->c0) * LSI_BLOCK;
-        t.b_step = direct ? p->g->columns : conv_tile_width(p->c1, c);
+        t.b_step = direct ? p->g->columns : tile_width(t.columns);
         for (int64_t s = 0; s < strips; s++) {
             t.a_offset = (k1 - k0) * s / strips;
             t.row_count = (int)((k1 - k0) * (s + 1) / strips - t.a_offset);

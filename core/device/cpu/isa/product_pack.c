@@ -23,8 +23,6 @@ void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_
     }
 }
 
-#define INLINE static inline __attribute__((always_inline))
-
 #if defined(LS_ISA_avx512)
 /* Up to 16 rows of up to 16 terms become columns; missing rows are zeros, missing terms are not written. */
 INLINE void transpose(const float *from, int64_t from_step, int rows, int64_t terms, float *to, int64_t to_step)

@@ -6,16 +6,6 @@
 
 #include "core/device/cpu/isa/product_tile.h"
 
-#define UNROLL _Pragma("GCC unroll 16")
-#define INLINE static inline __attribute__((always_inline))
-
-/* X(rows) for each height of a tile. */
-#if TILE_ROWS > 6
-#define TILE_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#else
-#define TILE_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#endif
-
 INLINE void clear(vec acc[TILE_ROWS][2], const int rows)
 {
     UNROLL

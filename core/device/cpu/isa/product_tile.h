@@ -6,18 +6,9 @@
 #ifndef LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
 #define LOCKSTEP_CORE_DEVICE_CPU_ISA_PRODUCT_TILE_H
 
-#include "core/device/cpu/isa/vec.h"
-#include "core/device/cpu/isa/isa.h"
+#include "core/device/cpu/isa/tile.h"
 #include "core/device/products.h"
 
-#define TILE_COLUMNS (2 * VEC_LANES)
-#if defined(LS_ISA_avx512)
-#define TILE_ROWS 14 /* 28 accumulators, 2 columns, 1 broadcast of 32 registers */
-#else
-#define TILE_ROWS 6 /* 12 accumulators, 2 columns, 1 broadcast of 16 registers */
-#endif
-/* Floats from row to row of a packed operand whose terms lie side by side: an odd number of cache lines. */
-#define TILE_PITCH (LSI_BLOCK + 16)
 #define TILE_FLOATS (TILE_ROWS * TILE_COLUMNS)
 /* A running sum and one partial a level of the tree over LS_MAX_SHARDS. */
 #define TILE_SLOTS 10
@@ -87,12 +78,6 @@ void LSI_ISA_NAME(lsi_product_pack)(const float *from, int64_t from_step, int64_
 void LSI_ISA_NAME(lsi_product_pack_transposed)(const float *from, int64_t from_step, int64_t depth, int columns,
                                                float *to, int64_t to_step);
 
-/* Columns rounded up to whole registers: floats of one packed term of a tile. */
-static inline int64_t tile_width(int64_t columns)
-{
-    return columns > VEC_LANES ? TILE_COLUMNS : VEC_LANES;
-}
-
 /* Where tile `index` begins if `count` rows are cut into `tiles` tiles of nearly equal height. */
 static inline int64_t tile_begin(int64_t count, int64_t tiles, int64_t index)
 {
@@ -113,9 +98,7 @@ static inline int64_t panel_count(int64_t columns)
 
 static inline int panel_columns(int64_t columns, int64_t panel)
 {
-    int64_t left = columns - panel * TILE_COLUMNS;
-
-    return (int)(left < TILE_COLUMNS ? left : TILE_COLUMNS);
+    return (int)tile_columns(columns, panel * TILE_COLUMNS);
 }
 
 /* Up to PRODUCT_WIDE_ROWS rows, w not transposed: columns are what fills the registers. */

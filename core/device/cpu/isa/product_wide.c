@@ -2,8 +2,6 @@
 /* dense for a few rows (single predictions): bound by reading w, which streams through in long pieces of its rows. */
 #include "core/device/cpu/isa/product_tile.h"
 
-#define UNROLL _Pragma("GCC unroll 8")
-#define INLINE static inline __attribute__((always_inline))
 #if defined(LS_ISA_avx512)
 #define WIDE 8 /* registers of columns: 3 x 8 sums, a column, 3 terms of 32 registers */
 #else
