@@ -245,8 +245,11 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     if (bench.gloo)
         return ls_bench_gloo(&bench, sizes, err);
     if (ls_mpi_launch_detected() != NULL)
-        return run_launched(&bench, err);
-    return bench.mpi ? become_mpirun(&bench, argc, argv, err) : run_forked(&bench, err);
+        status = run_launched(&bench, err);
+    else
+        status = bench.mpi ? become_mpirun(&bench, argc, argv, err) : run_forked(&bench, err);
+    explicit_bzero(bench.secret, sizeof bench.secret);
+    return status;
 }
 
 const struct ls_command ls_bench_allreduce = {

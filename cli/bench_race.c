@@ -46,6 +46,7 @@ static enum ls_status join(struct race *race, const char *backend, int listener,
     const struct ls_bench_allreduce *bench = race->bench;
     struct ls_group_options options = LS_GROUP_OPTIONS_DEFAULT;
     char rendezvous[96], choice[80];
+    enum ls_status status;
 
     (void)snprintf(rendezvous, sizeof rendezvous, "%s/group%d", bench->directory, race->joined++);
     (void)snprintf(choice, sizeof choice, "any/any/any/any=%s", way);
@@ -59,7 +60,9 @@ static enum ls_status join(struct race *race, const char *backend, int listener,
     options.any_order = way != NULL;
     options.bf16_wire = way != NULL && strcmp(way, "bf16") == 0;
     memcpy(options.secret, bench->secret, sizeof options.secret);
-    return ls_group_create(backend, &options, group, err);
+    status = ls_group_create(backend, &options, group, err);
+    explicit_bzero(options.secret, sizeof options.secret);
+    return status;
 }
 
 static int host_of(const struct ls_bench_allreduce *bench, int rank)

@@ -6,6 +6,7 @@
 #include "core/base/alloc.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MAX_JOIN_TIMEOUT_S 10000000 /* a third of a year */
 
@@ -57,6 +58,7 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         status = ls_secret_read(secret_file, hosting.secret, err);
         if (status == LS_OK)
             status = ls_host_open(&hosting, &host, err);
+        explicit_bzero(hosting.secret, sizeof hosting.secret);
     }
     if (status == LS_OK) {
         printf("listening on port %u for %d workers: lockstep worker --coordinator HOST:%u\n",

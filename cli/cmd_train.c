@@ -88,6 +88,7 @@ static enum ls_status train_here(const struct ls_job *job, const struct train_op
     status = ls_host_open(&options, &host, err);
     if (status == LS_OK)
         status = start_workers(&host, o, path, options.secret, err);
+    explicit_bzero(options.secret, sizeof options.secret);
     if (status == LS_OK)
         status = ls_host_run(&host, &summary, err);
     ls_host_close(&host);

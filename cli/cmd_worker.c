@@ -87,6 +87,7 @@ static enum ls_status work(const struct worker_arguments *a, const char *path, s
     options.job = job;
     if (status == LS_OK)
         status = ls_worker_run(&options, &summary, &told, err);
+    explicit_bzero(options.secret, sizeof options.secret);
     ls_free(summary);
     ls_job_destroy(job);
     if (launched && status != LS_OK && (told || status == LS_EINTERRUPTED))

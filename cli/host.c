@@ -160,6 +160,7 @@ static enum ls_status open_server(const struct ls_host_options *options, struct 
         status = hand_out(options, &server, &path, err);
     if (status == LS_OK)
         status = ls_server_open(&server, &host->server, err);
+    explicit_bzero(server.secret, sizeof server.secret);
     ls_free(path);
     return status;
 }

@@ -80,6 +80,7 @@ static enum ls_status start_host(const struct ls_mpi_run *run, struct hosting *h
     memcpy(options.secret, boot->secret, sizeof options.secret);
     h->open = true;
     h->status = ls_host_open(&options, &h->host, &h->err);
+    explicit_bzero(options.secret, sizeof options.secret);
     if (h->status != LS_OK)
         return h->status;
     (void)snprintf(boot->coordinator, sizeof boot->coordinator, "%s:%u", name,
@@ -102,6 +103,7 @@ static enum ls_status work(const struct ls_mpi_run *run, const struct boot *boot
 
     memcpy(options.secret, boot->secret, sizeof options.secret);
     status = ls_worker_run(&options, &summary, told, err);
+    explicit_bzero(options.secret, sizeof options.secret);
     ls_free(summary);
     return status;
 }
@@ -237,6 +239,7 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
         ls_told_attach(on_signal);
     if (status == LS_OK)
         status = work(run, &boot, rank, &told, err);
+    explicit_bzero(boot.secret, sizeof boot.secret);
     status = end(run, &h, rank, told, status, err);
     ls_summary_print(h.summary, &run->view, status, err);
     ls_free(h.summary);

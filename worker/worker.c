@@ -175,6 +175,7 @@ static enum ls_status form(struct runner *r, struct ls_group **group)
     options.any_order = w->options->job->fast;
     options.bf16_wire = w->options->job->bf16_wire;
     status = ls_group_create(w->assignment.provider, &options, group, &r->err);
+    explicit_bzero(options.secret, sizeof options.secret);
     if (status == LS_OK)
         w->listeners[r->index] = -1;
     return status;
@@ -309,6 +310,7 @@ static enum ls_status join(struct worker *w, bool *ended, struct ls_error *err)
         status = ls_tcp_listen(host, &w->listeners[i], &session.listen_port[i], err);
     if (status == LS_OK)
         status = ls_session_open(&session, &w->assignment, &w->session, err);
+    explicit_bzero(session.secret, sizeof session.secret);
     if (status == LS_OK) {
         atomic_store(&assigned, true);
         ls_session_on_abort(w->session, on_abort, w);

@@ -229,6 +229,42 @@ def secret_in_a_file(folder, job, expected):
         ends_well(head, [cluster.worker(LOCKSTEP_SECRET=None)], expected)
 
 
+def on_the_stack(pid, secret):
+    """How often a process's main stack has these bytes."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        first, last = [line for line in maps if line.endswith("[stack]\n")][0].split()[0].split("-")
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(int(first, 16))
+        return memory.read(int(last, 16) - int(first, 16)).count(secret)
+
+
+def secret_is_wiped():
+    """Once a job runs, a coordinator has its secret in one place, which is no stack, and a worker on it only what its
+    command keeps to the end."""
+    secret = bytes(range(7, 39))
+    with ls.Folder() as folder:
+        job, out = ls.small_job(folder, epochs=1000000, every_steps=20), os.path.join(folder, "out")
+        with Cluster(job, out, "--workers", "1") as cluster:
+            head, worker = (start(LOCKSTEP_SECRET=secret.hex()) for start in (cluster.coordinator, cluster.worker))
+            ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
+            found = on_the_stack(head.pid, secret), on_the_stack(worker.pid, secret)
+        if found[0] > 0 or found[1] > 1:
+            raise ls.Failed(f"the coordinator's stack has it {found[0]} times, the worker's {found[1]}")
+        out = os.path.join(folder, "train")
+        process = ls.start([ls.BINARY, "train", job, "--quiet", "--set", f"run.checkpoint.directory={out}"])
+        try:
+            ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
+            with open(f"/proc/{ls.workers_of(folder)[0]}/environ", "rb") as file:
+                told = [word for word in file.read().split(b"\0") if word.startswith(b"LOCKSTEP_SECRET=")]
+            found = on_the_stack(process.pid, bytes.fromhex(told[0].split(b"=")[1].decode()))
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            ls.end(process)
+        if found > 0:
+            raise ls.Failed(f"the stack of train has it {found} times")
+
+
 @with_job
 def strangers(folder, job, expected):
     """Whoever does not know the protocol, or says nothing, neither ends the coordinator nor keeps workers out."""
@@ -251,7 +287,8 @@ def strangers(folder, job, expected):
 
 
 CASES = [workers_come_after, workers_come_before, nobody_comes, join_timeout, worker_waits_and_is_told, a_worker_too_many,
-         mixed_workers, unlike_workers, pretended_hosts, secret_in_a_file, strangers]
+         mixed_workers, unlike_workers, pretended_hosts, secret_in_a_file,
+         secret_is_wiped, strangers]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

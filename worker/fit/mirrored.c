@@ -75,6 +75,7 @@ static enum ls_status join(struct lsi_mirrored_member *member, struct ls_error *
 
     options.rank = member->rank;
     status = ls_group_create(run->world > 1 ? "shm" : "self", &options, &group, err);
+    explicit_bzero(options.secret, sizeof options.secret);
     if (status != LS_OK)
         return status;
     (void)pthread_mutex_lock(&run->mutex);
@@ -177,6 +178,7 @@ enum ls_status lsi_mirrored_run(int replicas, lsi_mirrored_fn fn, void *state, s
         if (status != LS_OK && err != NULL)
             *err = run.err;
     }
+    explicit_bzero(run.options.secret, sizeof run.options.secret);
     if (run.directory[0] != '\0')
         (void)ls_fs_remove(run.directory, NULL);
     ls_free(run.replicas);
