@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_COLLECTIVE_KERNELS_H
 #define LOCKSTEP_COLLECTIVE_KERNELS_H
 
+#include "collective/bf16.h"
 #include "collective/reduce.h"
 
 #include <stddef.h>
@@ -18,9 +19,11 @@
 struct lsi_bf16_kernels {
     void (*narrow)(uint16_t *out, const float *in, int64_t count);
     void (*widen)(float *out, const uint16_t *in, int64_t count);
+    void (*widen_past)(float *out, const uint16_t *in, int64_t count);
     void (*add)(float *sum, const uint16_t *in, int64_t count);
     void (*settle)(uint16_t *out, float *values, int64_t count);
     void (*divide)(float *values, const float *divisor, int64_t count);
+    void (*close)(const struct lsi_bf16_close *close, int64_t count);
 };
 
 struct lsi_kernels {

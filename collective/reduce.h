@@ -5,6 +5,9 @@
 
 #include "collective/tree.h"
 
+/* From here on results go past the cache: they would not stay in it. */
+#define LSI_STREAM_BYTES ((size_t)4 << 20)
+
 /* out[i] = a[i] op b[i] for `count` elements at any place; out may be a or b. */
 typedef void (*lsi_combine)(void *out, const void *a, const void *b, int64_t count);
 

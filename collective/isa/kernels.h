@@ -21,6 +21,8 @@
 #endif
 #if defined(LS_ISA_avx512) || defined(LS_ISA_avx2)
 #include <immintrin.h>
+/* Hardware stops fetching ahead at the end of a page; kernels go on into the next. */
+#define PAGE_BYTES 4096
 #endif
 
 typedef float vf32 __attribute__((vector_size(LSI_VECTOR)));
@@ -33,6 +35,23 @@ typedef uint16_t vu16 __attribute__((vector_size(LSI_VECTOR / 2)));
 typedef uint16_t vw16 __attribute__((vector_size(LSI_VECTOR)));
 typedef int16_t vi16 __attribute__((vector_size(LSI_VECTOR / 2)));
 typedef vu16 vf16;
+
+#if LSI_VECTOR > 16
+/* The vector that stands at `from`, past the cache. */
+static inline void put(uint8_t *to, const void *from, size_t bytes)
+{
+#if defined(LS_ISA_avx512)
+    if (bytes == 64) {
+        _mm512_stream_si512((void *)to, _mm512_loadu_si512(from));
+        return;
+    }
+#endif
+    if (bytes == 32)
+        _mm256_stream_si256((void *)to, _mm256_loadu_si256(from));
+    else
+        _mm_stream_si128((void *)to, _mm_loadu_si128(from));
+}
+#endif
 
 #define PICK(V, I, mask, a, b) ((V)(((I)(a) & (mask)) | ((I)(b) & ~(mask))))
 

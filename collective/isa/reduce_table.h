@@ -42,24 +42,6 @@
     }
 
 #if LSI_VECTOR > 16
-/* Hardware stops fetching ahead at the end of a page; this goes on into the next. */
-#define PAGE_BYTES 4096
-
-/* The vector that stands at `from`, past the cache. */
-static inline void put(uint8_t *to, const void *from, size_t bytes)
-{
-#if defined(LS_ISA_avx512)
-    if (bytes == 64) {
-        _mm512_stream_si512((void *)to, _mm512_loadu_si512(from));
-        return;
-    }
-#endif
-    if (bytes == 32)
-        _mm256_stream_si256((void *)to, _mm256_loadu_si256(from));
-    else
-        _mm_stream_si128((void *)to, _mm_loadu_si128(from));
-}
-
 static inline void fetch_block(const uint8_t *a, const uint8_t *b)
 {
     for (size_t line = 0; line < LSI_BLOCK_BYTES; line += 64) {

@@ -8,11 +8,12 @@
  */
 #include "collective/algo/message.h"
 #include "collective/bf16.h"
+#include "collective/reduce.h"
 
-#define SEGMENT_ELEMENTS (64 * 1024)
+#define SEGMENT_ELEMENTS (32 * 1024)
 #define STAGING_BYTES (8 * 1024 * 1024)
 #define SMALLEST_PIECE 4096
-#define CHUNK 1024 /* elements that are added at a time, in the first-level cache */
+#define CHUNK 2048 /* elements that are added at a time, in the first-level cache */
 
 enum room { VALUES_IN, VALUES_OUT, SUMS_IN, ROOMS };
 
@@ -34,14 +35,25 @@ static int64_t travelling(int64_t elements)
     return elements * (int64_t)sizeof(uint16_t);
 }
 
+/* Results so large that nobody finds them in a cache. */
+static bool past_caches(const struct ls_request *request)
+{
+    return (size_t)request->signature.count * sizeof(float) >= LSI_STREAM_BYTES;
+}
+
+/* The own sum is the own leaf. */
+static bool single(const struct lsi_message *m, const struct ls_request *request)
+{
+    return request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank] == 1;
+}
+
 /* Own sum of a piece, rounded for its way. */
 static void narrow_own(struct lsi_message *m, const struct ls_request *request, const struct lsi_piece *piece,
                        uint16_t *out)
 {
-    bool single = request->tree->first_leaf[m->group->rank + 1] - request->tree->first_leaf[m->group->rank] == 1;
     float sum[CHUNK];
 
-    if (single) {
+    if (single(m, request)) {
         lsi_bf16_narrow(out, (const float *)request->leaves[0] + piece->begin, piece->length);
         return;
     }
@@ -94,16 +106,16 @@ static enum ls_status look(struct lsi_message *m, int64_t set, bool receives, bo
     return LS_OK;
 }
 
-/* Own leaves, then what came, in rank order, for `count` elements of the own piece from `i` on. */
+/* Own leaves, then what came from the ranks below `end` in rank order, for a range of the own piece. */
 static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_own *leaves,
-                      float *sum)
+                      int end, float *sum)
 {
     int64_t i = leaves->begin - lsi_piece_of(request, m->piece, m->group->rank, s).begin;
     bool begun = gives(request, m->group->rank);
 
     if (begun)
         lsi_own_sum(m, request, leaves, sum);
-    for (int r = 0; r < m->group->world; r++) {
+    for (int r = 0; r < end; r++) {
         if (r == m->group->rank || !gives(request, r))
             continue;
         if (begun)
@@ -112,31 +124,69 @@ static void add_chunk(struct lsi_message *m, struct ls_request *request, int64_t
             lsi_bf16_widen(sum, room_of(m, VALUES_IN, s, r) + i, leaves->length);
         begun = true;
     }
-    lsi_bf16_divide(sum, request->divisor, leaves->length);
 }
 
-/* A scattered part stays as exact as it is: nobody takes it over. */
+/* Whose values are added last; -1: nobody else gives any. */
+static int last_giver(const struct lsi_message *m, const struct ls_request *request, int end)
+{
+    int r = end - 1;
+
+    while (r >= 0 && (r == m->group->rank || !gives(request, r)))
+        r--;
+    return r;
+}
+
+/* A scattered part stays as exact as it is: nobody takes it over. So does a mean until it has been divided. */
 static void add_own(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_piece *own,
                     float *out)
 {
     uint16_t *sums = room_of(m, SUMS_IN, s, m->group->rank);
+    bool scatter = request->op.kind == LS_REDUCE_SCATTER;
 
     for (int64_t i = 0; i < own->length; i += CHUNK) {
-        int64_t n = own->length - i < CHUNK ? own->length - i : CHUNK;
-        add_chunk(m, request, s, &(struct lsi_own){NULL, own->begin + i, n, 1}, out + i);
-        if (request->op.kind != LS_REDUCE_SCATTER)
-            lsi_bf16_settle(sums + i, out + i, n);
+        struct lsi_own leaves = {NULL, own->begin + i, own->length - i < CHUNK ? own->length - i : CHUNK, 1};
+        add_chunk(m, request, s, &leaves, m->group->world, out + i);
+        lsi_bf16_divide(out + i, request->divisor, leaves.length);
+        if (!scatter)
+            lsi_bf16_settle(sums + i, out + i, leaves.length);
+    }
+}
+
+/* The same for a sum that goes to all, in one sweep over each of the own leaf (or what stands in the cache of it), what
+ * came last, and the result. */
+static void close_own(struct lsi_message *m, struct ls_request *request, int64_t s, const struct lsi_piece *own,
+                      int last)
+{
+    float room[CHUNK];
+    bool straight = single(m, request) && last_giver(m, request, last) < 0;
+    int64_t most = straight ? own->length : CHUNK;
+
+    for (int64_t i = 0; i < own->length; i += most) {
+        struct lsi_own leaves = {NULL, own->begin + i, own->length - i < most ? own->length - i : most, 1};
+        struct lsi_bf16_close close = {
+            .sum = straight ? (const float *)request->leaves[0] + leaves.begin : room,
+            .came = room_of(m, VALUES_IN, s, last) + i,
+            .out = room_of(m, SUMS_IN, s, m->group->rank) + i,
+            .kept = (float *)request->op.dst + leaves.begin,
+            .past = past_caches(request),
+        };
+        if (!straight)
+            add_chunk(m, request, s, &leaves, last, room);
+        lsi_bf16_close(&close, leaves.length);
     }
 }
 
 static enum ls_status add_part(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
 {
     bool scatter = request->op.kind == LS_REDUCE_SCATTER;
-    int rank = m->group->rank;
+    int rank = m->group->rank, last = last_giver(m, request, m->group->world);
     struct lsi_piece own = lsi_piece_of(request, m->piece, rank, s);
     enum ls_status status = LS_OK;
 
-    add_own(m, request, s, &own, (float *)request->op.dst + (scatter ? own.inside : own.begin));
+    if (last >= 0 && gives(request, rank) && !scatter && request->divisor <= 1)
+        close_own(m, request, s, &own, last);
+    else
+        add_own(m, request, s, &own, (float *)request->op.dst + (scatter ? own.inside : own.begin));
     m->done++;
     m->widened += scatter;
     for (int r = 0; r < m->group->world && !scatter && status == LS_OK; r++) {
@@ -156,8 +206,13 @@ static void widen_parts(struct lsi_message *m, const struct ls_request *request,
 {
     for (int r = 0; r < m->group->world; r++) {
         struct lsi_piece piece = lsi_piece_of(request, m->piece, r, s);
-        if (r != m->group->rank)
-            lsi_bf16_widen((float *)request->op.dst + piece.begin, room_of(m, SUMS_IN, s, r), piece.length);
+        float *to = (float *)request->op.dst + piece.begin;
+        if (r == m->group->rank)
+            continue;
+        if (past_caches(request))
+            lsi_bf16_widen_past(to, room_of(m, SUMS_IN, s, r), piece.length);
+        else
+            lsi_bf16_widen(to, room_of(m, SUMS_IN, s, r), piece.length);
     }
     m->widened++;
 }

@@ -82,7 +82,7 @@ static enum ls_status sum_piece(struct shm *shm, const struct ls_request *reques
         .inputs = shm->inputs,
         .outs = shm->outs,
         .out_count = outs,
-        .stream = (size_t)op->count * request->element_bytes >= SHM_STREAM_BYTES,
+        .stream = (size_t)op->count * request->element_bytes >= LSI_STREAM_BYTES,
         .divisor = request->divisor,
         .dtype = op->dtype,
     };

@@ -209,7 +209,8 @@ static void choose_waits(struct shm *shm)
             all |= shm_lane(shm, r)->form.processors[i];
         processors += __builtin_popcountll(all);
     }
-    shm->spin_rounds = processors >= shm->group->world ? 2000 : 20;
+    shm->crowded = processors < shm->group->world;
+    shm->spin_rounds = shm->crowded ? 20 : 2000;
 }
 
 static bool shm_supports(int kind, enum lsi_way way)

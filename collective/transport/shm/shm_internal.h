@@ -22,9 +22,6 @@
 /* Pieces of direct work between two looks at the end record. */
 #define SHM_PIECE_BYTES (1 << 20)
 
-/* From here on results go past the cache: they would not stay in it. */
-#define SHM_STREAM_BYTES (4 << 20)
-
 #define SHM_LINE __attribute__((aligned(128)))
 
 enum { SHM_SRC_SHARED = 1, SHM_DST_SHARED = 2 };
@@ -92,6 +89,9 @@ struct shm_running {
     uint64_t peers_in, peers_sum, peers_out; /* the slowest peer's, as last seen */
 };
 
+enum shm_stage { SHM_IN, SHM_SUM, SHM_OUT, SHM_STAGES };
+#define SHM_TIMED 5
+
 /* Rank 0's trials. */
 struct shm_tune {
     bool past; /* what is tried or chosen */
@@ -99,6 +99,10 @@ struct shm_tune {
     int64_t settled;
     uint64_t began_ns;
     uint64_t best_ns[2];
+    /* crowded: times of stages, of chunks from this one on */
+    uint64_t from;
+    int timed[SHM_STAGES];
+    uint64_t took_ns[SHM_STAGES][SHM_TIMED];
 };
 
 struct shm {
@@ -113,6 +117,7 @@ struct shm {
     int region_count;
     uint64_t all_done; /* every rank has finished this operation, as last seen */
     uint64_t chunk_base;
+    bool crowded; /* members outnumber the processors */
     int spin_rounds;
     int yield_rounds;
     bool armed;
@@ -180,5 +185,8 @@ enum ls_status lsi_shm_staged(struct shm *shm, struct ls_request *request);
 /* tune.c: by rank 0, where a large staged reduction begins and after each chunk that it has summed. */
 void lsi_shm_tune_begin(struct shm *shm);
 void lsi_shm_tune_chunk(struct shm *shm);
+/* By anybody around a stage of a chunk; start gives 0 where it is not timed, and then stop is left out. */
+uint64_t lsi_shm_tune_start(const struct shm *shm, uint64_t chunk);
+void lsi_shm_tune_stop(struct shm *shm, enum shm_stage stage, uint64_t began_ns);
 
 #endif

@@ -40,7 +40,7 @@ enum ls_status lsi_shm_staged_begin(struct shm *shm, const struct ls_request *re
     shm->run.piece = per_slot;
     shm->run.chunks = (uint64_t)((longest + per_slot - 1) / per_slot);
     shm->run.in = shm->run.sum = shm->run.out = 0;
-    shm->run.large = reduces(request) && (size_t)request->signature.count * request->element_bytes >= SHM_STREAM_BYTES;
+    shm->run.large = reduces(request) && (size_t)request->signature.count * request->element_bytes >= LSI_STREAM_BYTES;
     if (shm->run.large && shm->group->rank == 0)
         lsi_shm_tune_begin(shm);
     /* Peers may still be at the operation before. */
@@ -101,7 +101,7 @@ static void deliver(const struct ls_request *request, int64_t at, const void *fr
 
     if (bytes == 0)
         return;
-    if ((size_t)request->signature.count * request->element_bytes >= SHM_STREAM_BYTES)
+    if ((size_t)request->signature.count * request->element_bytes >= LSI_STREAM_BYTES)
         lsi_copy_stream(to, from, bytes);
     else
         memcpy(to, from, bytes);
@@ -262,6 +262,20 @@ static bool peers_reached(struct shm *shm, size_t offset, uint64_t wanted, uint6
 
 #define FLAG(name) offsetof(struct shm_lane, flags.name) - offsetof(struct shm_lane, flags)
 
+static void run_stage(struct shm *shm, const struct ls_request *request, enum shm_stage stage, uint64_t c)
+{
+    uint64_t began_ns = lsi_shm_tune_start(shm, c);
+
+    if (stage == SHM_OUT)
+        stage_out(shm, request, c);
+    else if (stage == SHM_IN)
+        stage_in(shm, request, c);
+    else if (reduces(request))
+        stage_sum(shm, request, c);
+    if (began_ns != 0)
+        lsi_shm_tune_stop(shm, stage, began_ns);
+}
+
 /* One stage of one chunk where one is ready, the latest stage first. */
 static bool step(struct shm *shm, struct ls_request *request)
 {
@@ -271,15 +285,13 @@ static bool step(struct shm *shm, struct ls_request *request)
 
     if (run->out < run->sum &&
         peers_reached(shm, FLAG(sum), base + run->out + 1, &run->peers_sum, "has not summed its part")) {
-        stage_out(shm, request, run->out++);
+        run_stage(shm, request, SHM_OUT, run->out++);
         atomic_store_explicit(&own->flags.out, base + run->out, memory_order_release);
         return true;
     }
     if (run->sum < run->in && (!reduces(request) || peers_reached(shm, FLAG(in), base + run->sum + 1, &run->peers_in,
                                                                   "has not given its values"))) {
-        if (reduces(request))
-            stage_sum(shm, request, run->sum);
-        run->sum++;
+        run_stage(shm, request, SHM_SUM, run->sum++);
         atomic_store_explicit(&own->flags.sum, base + run->sum, memory_order_release);
         return true;
     }
@@ -287,7 +299,7 @@ static bool step(struct shm *shm, struct ls_request *request)
     if (run->in < run->chunks && run->in - run->out < SHM_SLOTS &&
         (base + run->in < SHM_SLOTS ||
          peers_reached(shm, FLAG(out), base + run->in + 1 - SHM_SLOTS, &run->peers_out, "has not taken the values"))) {
-        stage_in(shm, request, run->in++);
+        run_stage(shm, request, SHM_IN, run->in++);
         atomic_store_explicit(&own->flags.in, base + run->in, memory_order_release);
         return true;
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define MOST 70
+#define LONGEST 200 /* more than three blocks of the widest kernels */
 
 static uint32_t bits_of(float x)
 {
@@ -182,13 +183,51 @@ static void check_set(const struct lsi_bf16_kernels *set)
     }
 }
 
+/* The last addition with what settles it is add, then settle, at every length and place of a line, through the caches
+ * and past them; so is what is widened past them. Nothing beside the range is written. */
+static void check_close(const struct lsi_bf16_kernels *set, int64_t count, size_t skip, bool past)
+{
+    static float sum[LONGEST], both[LONGEST], room[LONGEST + 64] __attribute__((aligned(64)));
+    static uint16_t came[LONGEST], want[LONGEST], out[LONGEST + 1];
+    float *kept = room + 1 + skip;
+    struct lsi_bf16_close close = {sum, came, out, kept, past};
+
+    for (int64_t i = 0; i < count; i++) {
+        sum[i] = both[i] = value_of((uint32_t)i + 77);
+        came[i] = nearest((float)(i - 40) * 1.01f);
+    }
+    set->add(both, came, count);
+    set->settle(want, both, count);
+    kept[-1] = kept[count] = 7;
+    out[count] = 0x1234;
+    set->close(&close, count);
+    cr_assert_eq(memcmp(out, want, (size_t)count * sizeof out[0]), 0, "%lld from %zu", (long long)count, skip);
+    cr_assert_eq(memcmp(kept, both, (size_t)count * sizeof kept[0]), 0, "%lld from %zu", (long long)count, skip);
+    cr_assert(kept[-1] == 7 && kept[count] == 7 && out[count] == 0x1234);
+    memset(kept, 0, (size_t)count * sizeof kept[0]);
+    set->widen_past(kept, want, count);
+    cr_assert_eq(memcmp(kept, both, (size_t)count * sizeof kept[0]), 0, "%lld from %zu", (long long)count, skip);
+    cr_assert(kept[-1] == 7 && kept[count] == 7);
+}
+
+static void check_closes(const struct lsi_bf16_kernels *set)
+{
+    for (int64_t count = 0; count <= LONGEST; count++)
+        for (size_t skip = 0; skip < 32; skip++)
+            check_close(set, count, skip, skip % 2 == 0 || count % 3 == 0);
+}
+
 /* Every instruction set that this processor has. */
 Test(bf16, all_sets_are_nearest)
 {
     check_set(&lsi_kernels_base.bf16);
     check_set(&lsi_kernels_best()->bf16);
+    check_closes(&lsi_kernels_base.bf16);
+    check_closes(&lsi_kernels_best()->bf16);
 #if defined(__x86_64__)
-    if (lsi_kernels_best() == &lsi_kernels_avx512)
+    if (lsi_kernels_best() == &lsi_kernels_avx512) {
         check_set(&lsi_kernels_avx2.bf16);
+        check_closes(&lsi_kernels_avx2.bf16);
+    }
 #endif
 }
