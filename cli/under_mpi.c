@@ -13,6 +13,7 @@
 #include "core/base/trace.h"
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,12 +124,17 @@ static enum ls_status end_host(struct hosting *h, bool told, enum ls_status stat
     return h->status;
 }
 
-/* The first rank that leaves with an error takes all others along: rank 0, which says why, gets the time to. */
-static void let_rank_0_speak(void)
-{
-    const struct timespec patience = {2, 0};
+/* The first rank that leaves with an error takes all others along: the one that says why gets the time to. */
+#define SPEAK_MS 2000
+#define TURN_MS 3000 /* longer than launchers let a process live that they want to end */
+#define MOST_TURNS 4
 
-    (void)nanosleep(&patience, NULL);
+static void let_others_speak(int64_t ms)
+{
+    struct timespec left = {ms / 1000, (long)(ms % 1000) * 1000000};
+
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) /* by the launcher, which wants all to leave */
+        continue;
 }
 
 /* The first of the environment variables that holds a number; -1. */
@@ -157,7 +163,7 @@ void ls_mpi_let_first_speak(enum ls_status status)
     ls_outcome_set_json(false);
     if (place == 0)
         return;
-    let_rank_0_speak();
+    let_others_speak(SPEAK_MS);
     exit(ls_status_exit(status));
 }
 
@@ -167,6 +173,16 @@ static void join_traces(const struct ls_mpi_run *run)
 {
     if (run->trace != NULL)
         (void)ls_trace_join(run->trace, run->job->workers * run->job->replicas, NULL);
+}
+
+/* Rank 0 is gone, and with it the coordinator, as each of the others has seen. The lowest of them that is left speaks
+ * in its place: the others have been ended before it is their turn. */
+static void speak_for_rank_0(int rank, struct ls_error *err)
+{
+    int turns = rank - 1 < MOST_TURNS ? rank - 1 : MOST_TURNS;
+
+    let_others_speak((int64_t)turns * TURN_MS);
+    (void)ls_error_wrap(err, "rank 0, which led the job, was lost");
 }
 
 /* Rank 0 says how the job ended; others speak only of what could not be told to it. */
@@ -185,12 +201,14 @@ static enum ls_status end(const struct ls_mpi_run *run, struct hosting *h, int r
     }
     if (rank == 0)
         join_traces(run);
+    else if (!told && status == LS_EPEER)
+        speak_for_rank_0(rank, err);
     else
         ls_outcome_set_json(false);
     if (rank == 0 || !told)
         ls_outcome_tell(status, err);
     if (rank != 0 && told)
-        let_rank_0_speak();
+        let_others_speak(SPEAK_MS);
     ls_mpi_finalize(ls_status_exit(status));
     return status;
 }

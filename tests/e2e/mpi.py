@@ -84,6 +84,32 @@ def composed_rank_killed(folder, job, out, expected):
     disturbed(folder, job, out, expected, signal.SIGKILL, (6, 137), "worker 1", "lost", transport="hybrid-mpi")
 
 
+def rank_0_of(job):
+    for pid in ranks_of(job):
+        with open(f"/proc/{pid}/environ", encoding="utf-8") as file:
+            if "OMPI_COMM_WORLD_RANK=0" in file.read().split("\0"):
+                return pid
+    raise ls.Failed("there is no rank 0")
+
+
+@with_job
+def rank_0_killed(folder, job, out, expected):
+    """The coordinator goes with it: one of the others says so, once, also as JSON."""
+    process = ls.start(words(job, 3))
+    try:
+        ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
+        os.kill(rank_0_of(job), signal.SIGKILL)
+        stdout, err = process.communicate(timeout=10)
+    finally:
+        ls.end(process)
+    ls.says((process.returncode, stdout, err), process.returncode, "rank 0", "is gone")
+    told = [line for line in stdout.split("\n") if line]
+    if process.returncode not in (6, 137) or len(told) != 1 or ls.summary(stdout)["exit_status"] != 6:
+        raise ls.Failed(f"status {process.returncode}, standard output was {stdout!r}")
+    ls.none_left(folder, 2)
+    ls.same(ls.summary(ls.run(words(job, 3))[1]), expected)
+
+
 @with_job
 def rank_told(folder, job, out, expected):
     disturbed(folder, job, out, expected, signal.SIGTERM, (130,), "stopped", "saved")
@@ -147,7 +173,7 @@ def traced_to_a_death():
 
 
 CASES = [same_numbers, composed_hosts, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher,
-         rank_killed, composed_rank_killed, rank_told]
+         rank_killed, composed_rank_killed, rank_told, rank_0_killed]
 
 if __name__ == "__main__":
     if not available():
