@@ -17,14 +17,6 @@ static uint64_t now_ns(const struct ls_group *group)
     return group->ops->now_ns != NULL ? group->ops->now_ns(group->state) : ls_clock_now_ns();
 }
 
-void lsi_wait_retract(struct ls_group *group)
-{
-    if (group->told_wait < 0)
-        return;
-    group->told_wait = -1;
-    group->ops->tell_wait(group->state, -1);
-}
-
 /* From the rank that is waited for to the one that it waits for in turn, as far as that is known. */
 static int end_of_waits(const struct ls_group *group, int rank)
 {
@@ -95,16 +87,13 @@ static void watch_deadline(struct ls_group *group)
     if (group->ticks != group->seen_ticks || group->since_ns == 0) {
         group->seen_ticks = group->ticks;
         group->since_ns = now;
-        lsi_wait_retract(group);
+        lsi_waiting_retract(group);
     }
     lsi_waiting_say(group);
     if (now - group->since_ns > deadline)
         time_out(group, now - group->since_ns);
-    else if (now - group->since_ns > deadline / 4 && group->told_wait != group->waits_for &&
-             group->ops->tell_wait != NULL) {
-        group->told_wait = group->waits_for;
-        group->ops->tell_wait(group->state, group->waits_for);
-    }
+    else if (now - group->since_ns > deadline / 4)
+        lsi_waiting_tell(group);
 }
 
 void lsi_group_poll(struct ls_group *group, uint64_t sequence)

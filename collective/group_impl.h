@@ -237,15 +237,18 @@ enum ls_status lsi_group_drive(struct ls_group *group, uint64_t sequence, const 
                                struct ls_error *err);
 /* One round of it, without waiting. */
 void lsi_group_poll(struct ls_group *group, uint64_t sequence);
-/* What peers were told of a long wait holds no more. */
-void lsi_wait_retract(struct ls_group *group);
 /* The nearest group that this one was split from, or that its own was, which has ended, also where that is only seen
  * now; NULL: all go on. */
 struct ls_group *lsi_ended_parent(const struct ls_group *group);
 
-/* --- waiting.c: lets other threads see that the oldest request waits, and that it no longer does --- */
+/* --- waiting.c: what is said of waits. The calling thread has the turn. --- */
+/* Lets other threads see that the oldest request waits, and that it no longer does. */
 void lsi_waiting_say(struct ls_group *group);
 void lsi_waiting_clear(struct ls_group *group);
+/* Tells peers whom this member waits for, once, so that they do not take it for the silent one; that it holds no
+ * more. */
+void lsi_waiting_tell(struct ls_group *group);
+void lsi_waiting_retract(struct ls_group *group);
 
 /* --- part.c: which elements are whose --- */
 /* The piece of [0, count) that rank r of world owns: whole pages for large counts, cache lines for small ones. */

@@ -55,7 +55,7 @@ static void finish_head(struct ls_group *group, enum ls_status status)
     group->settled = request->sequence;
     if (status == LS_OK)
         group->completed = request->sequence;
-    lsi_wait_retract(group);
+    lsi_waiting_retract(group);
     lsi_waiting_clear(group);
     if (request->op.finished_ns != NULL)
         *request->op.finished_ns = ls_clock_now_ns();

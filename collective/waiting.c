@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a member waits for, for other threads to see: one word with rank, operation and label, and since when. The
- * reader takes both or, where they change under its eyes, nothing.
+ * What a member waits for. For other threads to see: one word with rank, operation and label, and since when; the
+ * reader takes both or, where they change under its eyes, nothing. For its peers: where a wait is long they are told.
  */
 #include "collective/group_impl.h"
 
@@ -28,6 +28,22 @@ void lsi_waiting_clear(struct ls_group *group)
 {
     if (atomic_load_explicit(&group->wait_word, memory_order_relaxed) != 0)
         atomic_store_explicit(&group->wait_word, 0, memory_order_release);
+}
+
+void lsi_waiting_tell(struct ls_group *group)
+{
+    if (group->told_wait == group->waits_for || group->ops->tell_wait == NULL)
+        return;
+    group->told_wait = group->waits_for;
+    group->ops->tell_wait(group->state, group->waits_for);
+}
+
+void lsi_waiting_retract(struct ls_group *group)
+{
+    if (group->told_wait < 0)
+        return;
+    group->told_wait = -1;
+    group->ops->tell_wait(group->state, -1);
 }
 
 bool ls_group_waiting(const struct ls_group *group, struct ls_group_wait *wait)
