@@ -89,7 +89,7 @@ void lsi_hybrid_inner_destroy(struct hybrid *h)
     if (h->inner == NULL)
         return;
     if (h->request != NULL) {
-        if (atomic_load_explicit(&h->inner->end_state, memory_order_acquire) == 0)
+        if (!lsi_group_ended(h->inner))
             ls_group_abort(h->inner, "it was closed while an operation ran");
         (void)ls_request_wait(h->request, NULL);
     }

@@ -197,7 +197,7 @@ static void mpi_destroy(void *state)
 {
     struct mpi *mpi = state;
 
-    if (atomic_load(&mpi->group->end_state) != 0)
+    if (lsi_group_ended(mpi->group))
         say_end(mpi);
     if (mpi->alarm_posted)
         mpi->plugin->cancel_receive(&mpi->alarm);

@@ -117,9 +117,9 @@ static void end_with(struct nccl_handle *other, const struct nccl_handle *cause)
 {
     struct ls_error why = LS_ERROR_INIT;
 
-    if (other->group == NULL || atomic_load(&other->group->end_state) != 0)
+    if (other->group == NULL || lsi_group_ended(other->group))
         return;
-    if (cause->group != NULL && atomic_load(&cause->group->end_state) != 0)
+    if (cause->group != NULL && lsi_group_ended(cause->group))
         (void)lsi_group_end_error(cause->group, &why);
     else
         (void)ls_error_set(&why, LS_EINTERRUPTED, "another communicator of this process was aborted");

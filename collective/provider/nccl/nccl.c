@@ -63,7 +63,7 @@ static const struct lsi_algorithm *nccl_algorithm(void *state, const struct ls_r
 static void nccl_destroy(void *state)
 {
     struct nccl *nccl = state;
-    bool orderly = atomic_load(&nccl->group->end_state) == 0 && nccl->formed;
+    bool orderly = !lsi_group_ended(nccl->group) && nccl->formed;
     bool is_gone = nccl->handle == NULL || lsi_nccl_handle_close(nccl->handle, orderly);
 
     lsi_nccl_stage_destroy(nccl, !is_gone);
