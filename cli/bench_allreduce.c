@@ -64,7 +64,7 @@ static enum ls_status parse_sizes(struct ls_bench_allreduce *bench, const char *
 static enum ls_status check_hosts(struct ls_bench_allreduce *bench, int64_t hosts, struct ls_error *err)
 {
     if (hosts != HOSTS_NOT_GIVEN && ls_transport_find(bench->backend)->between == NULL)
-        return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid and hybrid-mpi");
+        return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid, hybrid-mpi and hybrid-nccl");
     if (hosts != HOSTS_NOT_GIVEN && (hosts < 1 || hosts > bench->ranks))
         return ls_error_set(err, LS_EUSAGE, "--hosts is from 1 to the %d ranks, not %lld", bench->ranks,
                             (long long)hosts);
@@ -223,7 +223,8 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     const struct ls_option options[] = {
         {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
         {"backend", "NAME", LS_TRANSPORTS_NAMED_TEXT " (shm)", LS_OPTION_TEXT, &bench.backend},
-        {"hosts", "N", "hosts to pretend for --backend hybrid and hybrid-mpi (2)", LS_OPTION_COUNT, &hosts},
+        {"hosts", "N", "hosts to pretend for --backend hybrid, hybrid-mpi and hybrid-nccl (2)", LS_OPTION_COUNT,
+         &hosts},
         {"sizes", "LIST", "bytes, e.g. 8,64K,4M (" USUAL_SIZES ")", LS_OPTION_TEXT, &sizes},
         {"rounds", "N", "rounds (15); a third of them above 16M", LS_OPTION_COUNT, &rounds},
         {"against", "NAME", "mpi: MPI_Allreduce, mpirun starts the ranks; gloo: tests/bench/gloo.py; in turns",

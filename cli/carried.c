@@ -32,8 +32,9 @@ const char *ls_carried_in_vain(const char *transport, int replicas, char text[16
     if (replicas == 1)
         (void)snprintf(text, 160, "wire: bf16 has no effect with one replica, which sends nothing");
     else
-        (void)snprintf(text, 160,
-                       "wire: bf16 has no effect over %s%s; tcp and mpi take it, hybrid and hybrid-mpi between hosts",
-                       transport, ls_provider_carries_bf16(transport, true) ? " on one host" : "");
+        (void)snprintf(
+            text, 160,
+            "wire: bf16 has no effect over %s%s; tcp and mpi take it, hybrid, hybrid-mpi and hybrid-nccl between hosts",
+            transport, ls_provider_carries_bf16(transport, true) ? " on one host" : "");
     return text;
 }

@@ -18,8 +18,8 @@
 #define CHOICES_VARIABLE "LOCKSTEP_COLLECTIVES"
 
 static const struct ls_provider_ops *const providers[] = {
-    &lsi_self_provider, &lsi_shm_provider,    &lsi_tcp_provider,        &lsi_mpi_provider,
-    &lsi_nccl_provider, &lsi_hybrid_provider, &lsi_hybrid_mpi_provider, &lsi_sim_provider,
+    &lsi_self_provider,   &lsi_shm_provider,        &lsi_tcp_provider,         &lsi_mpi_provider, &lsi_nccl_provider,
+    &lsi_hybrid_provider, &lsi_hybrid_mpi_provider, &lsi_hybrid_nccl_provider, &lsi_sim_provider,
 };
 
 static const struct ls_provider_ops *find_provider(const char *name)

@@ -62,7 +62,7 @@ struct ls_group_options {
     }
 
 /* provider: "shm", "tcp", "mpi", "nccl", "hybrid" (shm inside a host, tcp between hosts), "hybrid-mpi" (shm, mpi),
- * "sim", "self" (world 1).
+ * "hybrid-nccl" (shm, nccl), "sim", "self" (world 1).
  * Blocks until all members are there or the deadline passes: LS_ETIMEOUT names who is missing. LS_EUNSUPPORTED: there
  * is no such provider; LS_EINVAL: options that do not fit. Returned; ends with ls_group_destroy. */
 enum ls_status ls_group_create(const char *provider, const struct ls_group_options *options, struct ls_group **group,

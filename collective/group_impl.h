@@ -175,6 +175,7 @@ extern const struct ls_provider_ops lsi_shm_provider;
 extern const struct ls_provider_ops lsi_tcp_provider;
 extern const struct ls_provider_ops lsi_hybrid_provider;
 extern const struct ls_provider_ops lsi_hybrid_mpi_provider;
+extern const struct ls_provider_ops lsi_hybrid_nccl_provider;
 extern const struct ls_provider_ops lsi_mpi_provider;
 extern const struct ls_provider_ops lsi_nccl_provider;
 extern const struct ls_provider_ops lsi_sim_provider;

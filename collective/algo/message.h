@@ -23,6 +23,11 @@ struct lsi_links_ops {
     enum ls_status (*send)(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
     /* Queues the place for the next bytes of a peer. Sends and receives match one to one, in order. */
     enum ls_status (*receive)(void *state, int peer, void *data, size_t bytes, struct ls_error *err);
+    /* Optional, all three or none: the values of an algorithm go another way than words, in batches, each of which
+     * flush ends. Both ends of a message post it in batches at the same place of an order that all members keep. */
+    enum ls_status (*send_values)(void *state, int peer, const void *data, size_t bytes, struct ls_error *err);
+    enum ls_status (*receive_values)(void *state, int peer, void *data, size_t bytes, struct ls_error *err);
+    void (*flush)(void *state);
     /* Moves what can be moved without waiting. LS_EPEER: *culprit is lost. */
     enum ls_status (*poll)(void *state, int *culprit, struct ls_error *err);
     /* As ls_provider_ops.idle. */

@@ -8,7 +8,7 @@
 
 /* All of them, for sentences; and those that are no choice between others. */
 #define LS_TRANSPORTS_TEXT "auto, " LS_TRANSPORTS_NAMED_TEXT
-#define LS_TRANSPORTS_NAMED_TEXT "shm, tcp, hybrid, mpi, hybrid-mpi or nccl"
+#define LS_TRANSPORTS_NAMED_TEXT "shm, tcp, hybrid, mpi, hybrid-mpi, nccl or hybrid-nccl"
 
 /* X(name, replicas bring a listener, mpirun starts the workers, what is between hosts (NULL: itself), its meaning) */
 #define LS_TRANSPORT_LIST(X)                                                                               \
@@ -19,7 +19,8 @@
     X("hybrid", true, false, "tcp", "shared memory inside each host, tcp between hosts")                   \
     X("mpi", false, true, NULL, "MPI between all replicas, under mpirun")                                  \
     X("hybrid-mpi", false, true, "mpi", "shared memory inside each host, MPI between hosts, under mpirun") \
-    X("nccl", true, false, NULL, "NCCL between all replicas, words over tcp")
+    X("nccl", true, false, NULL, "NCCL between all replicas, words over tcp")                              \
+    X("hybrid-nccl", true, false, "nccl", "shared memory inside each host, NCCL between hosts, words over tcp")
 
 struct ls_transport {
     const char *name;

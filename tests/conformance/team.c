@@ -52,7 +52,7 @@ static bool make_network(struct team *team)
 
 void team_name(struct team *team, const char *provider)
 {
-    static const char *const listening[] = {"tcp", "nccl", "hybrid"};
+    static const char *const listening[] = {"tcp", "nccl", "hybrid", "hybrid-nccl"};
 
     memset(team, 0, sizeof *team);
     (void)snprintf(team->name, sizeof team->name, "%.*s", (int)strcspn(provider, ":"), provider);

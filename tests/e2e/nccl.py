@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 
+import cluster
 import lockstep as ls
 
 EPOCHS, EVERY = 160, 20
@@ -36,6 +37,21 @@ def mnist_has_the_same_numbers():
             if got["transport"] != "nccl":
                 raise ls.Failed(f"it went over {got['transport']}")
             ls.same(got, expected)
+
+
+@with_job
+def composed_hosts(folder, job, out):
+    """Workers on pretended hosts: shared memory inside each and NCCL between them, same numbers."""
+    expected = ls.train(job, os.path.join(folder, "undisturbed"), "--workers", "1")
+    with cluster.Cluster(job, out, "--workers", "3", "--transport", "hybrid-nccl") as apart:
+        head = apart.coordinator(LOCKSTEP_HOST="a")
+        workers = [apart.worker(LOCKSTEP_HOST=host) for host in "aab"]
+        said, err = head.communicate(timeout=ls.DEADLINE_S)
+        if head.returncode != 0 or err or ls.summary(said)["transport"] != "hybrid-nccl":
+            raise ls.Failed(f"status {head.returncode}: {err} {said[-300:]}")
+        ls.same(ls.summary(said), expected)
+        for worker in workers:
+            worker.communicate(timeout=ls.DEADLINE_S)
 
 
 @with_job
@@ -72,7 +88,7 @@ def any_order_where_fast(folder, job, out):
     return "it ran"
 
 
-CASES = [mnist_has_the_same_numbers, worker_killed, library_is_missing, any_order_where_fast]
+CASES = [mnist_has_the_same_numbers, composed_hosts, worker_killed, library_is_missing, any_order_where_fast]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

@@ -18,7 +18,8 @@ static enum ls_status give_piece(struct lsi_message *m, struct ls_request *reque
         lsi_bf16_narrow(narrow, values, inside.length);
         values = narrow;
     }
-    return lsi_post_send(m, hybrid_rank(h, owner, h->index), values, hybrid_travelling(h, request, inside.length), err);
+    return lsi_hybrid_send(m, hybrid_rank(h, owner, h->index), values, hybrid_travelling(h, request, inside.length),
+                           err);
 }
 
 /* The partials of segment s to those who own the pieces, places for the ones of the pieces that are ours. */
@@ -38,10 +39,10 @@ enum ls_status lsi_hybrid_give_partials(struct lsi_message *m, struct ls_request
             status = give_piece(m, request, s, own, owner, inside, err);
         for (int p = 0; p < tree->partial_count && owner == h->host && status == LS_OK; p++)
             if (tree->partial_rank[p] != h->host)
-                status = lsi_post_receive(m, hybrid_rank(h, tree->partial_rank[p], h->index),
-                                          h->run.wire != NULL ? (void *)(hybrid_wire(h, HYBRID_IN, s, p) + at)
-                                                              : hybrid_place(m, request, s, p, at),
-                                          hybrid_travelling(h, request, piece.length), err);
+                status = lsi_hybrid_receive(m, hybrid_rank(h, tree->partial_rank[p], h->index),
+                                            h->run.wire != NULL ? (void *)(hybrid_wire(h, HYBRID_IN, s, p) + at)
+                                                                : hybrid_place(m, request, s, p, at),
+                                            hybrid_travelling(h, request, piece.length), err);
         at += owner == h->host ? piece.length : 0;
     }
     for (int r = 0; r < m->group->world; r++)
@@ -51,13 +52,8 @@ enum ls_status lsi_hybrid_give_partials(struct lsi_message *m, struct ls_request
 
 bool lsi_hybrid_partials_are_here(struct lsi_message *m, int64_t s)
 {
-    for (int r = 0; r < m->group->world; r++)
-        if (m->link[r].receives_done < m->receive_goal[(s & 1) * m->group->world + r]) {
-            m->group->waits_for = r;
-            m->group->waits_why = "has not sent the partial sums of its host";
-            return false;
-        }
-    return true;
+    return lsi_hybrid_done(m, true, &m->receive_goal[(s & 1) * m->group->world],
+                           "has not sent the partial sums of its host");
 }
 
 /* One of our pieces into the own window. */
@@ -97,14 +93,14 @@ enum ls_status lsi_hybrid_add_between(struct lsi_message *m, struct ls_request *
         void *sums = h->run.wire != NULL ? (void *)(hybrid_wire(h, HYBRID_SUMS, s, 0) + skip)
                                          : lsi_hybrid_window(h, h->index, s) + lsi_bytes_of(request, skip);
         if (owner != h->host && !hybrid_scatters(request))
-            status = lsi_post_receive(m, hybrid_rank(h, owner, h->index), sums, bytes, err);
+            status = lsi_hybrid_receive(m, hybrid_rank(h, owner, h->index), sums, bytes, err);
         if (owner != h->host || bytes == 0)
             continue;
         add_piece(m, request, s, piece, at);
         at += piece.length;
         for (int host = 0; host < h->hosts && !hybrid_scatters(request) && status == LS_OK; host++)
             if (host != h->host)
-                status = lsi_post_send(m, hybrid_rank(h, host, h->index), sums, bytes, err);
+                status = lsi_hybrid_send(m, hybrid_rank(h, host, h->index), sums, bytes, err);
     }
     return status;
 }

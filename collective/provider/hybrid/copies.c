@@ -48,12 +48,12 @@ static enum ls_status gather_post(struct lsi_message *m, struct ls_request *requ
     copy(m, piece_at(h, request, rank, s), src, lsi_bytes_of(request, own.length));
     for (int host = 0; host < h->hosts && status == LS_OK; host++)
         if (host != h->host)
-            status = lsi_post_send(m, hybrid_rank(h, host, hybrid_proxy(h, host, rank)), src,
-                                   lsi_bytes_of(request, own.length), err);
+            status = lsi_hybrid_send(m, hybrid_rank(h, host, hybrid_proxy(h, host, rank)), src,
+                                     lsi_bytes_of(request, own.length), err);
     for (int r = 0; r < m->group->world && status == LS_OK; r++)
         if (h->host_of[r] != h->host && hybrid_proxy(h, h->host, r) == h->index)
-            status = lsi_post_receive(m, r, piece_at(h, request, r, s),
-                                      lsi_bytes_of(request, segment_of(h, counts[r], s).length), err);
+            status = lsi_hybrid_receive(m, r, piece_at(h, request, r, s),
+                                        lsi_bytes_of(request, segment_of(h, counts[r], s).length), err);
     return status;
 }
 
@@ -122,13 +122,8 @@ static bool is_proxy(const struct hybrid *h, const struct ls_request *request)
 /* The window is free again when what was handed on from it two segments ago has gone. */
 static bool handed_on(struct lsi_message *m, int64_t s)
 {
-    for (int r = 0; r < m->group->world; r++)
-        if (m->link[r].sends_done < m->send_goal[(s & 1) * m->group->world + r]) {
-            m->group->waits_for = r;
-            m->group->waits_why = "has not taken what was handed on to it";
-            return false;
-        }
-    return true;
+    return lsi_hybrid_done(m, false, &m->send_goal[(s & 1) * m->group->world],
+                           "has not taken what was handed on to it");
 }
 
 static enum ls_status broadcast_post(struct lsi_message *m, struct ls_request *request, int64_t s, struct ls_error *err)
@@ -142,8 +137,8 @@ static enum ls_status broadcast_post(struct lsi_message *m, struct ls_request *r
     if (s >= 2 && !handed_on(m, s))
         return LS_EAGAIN;
     if (relative > 0)
-        return lsi_post_receive(m, proxy_of(h, request, relative & (relative - 1)), lsi_hybrid_window(h, h->index, s),
-                                lsi_bytes_of(request, span.length), err);
+        return lsi_hybrid_receive(m, proxy_of(h, request, relative & (relative - 1)), lsi_hybrid_window(h, h->index, s),
+                                  lsi_bytes_of(request, span.length), err);
     copy(m, lsi_hybrid_window(h, h->index, s), (const uint8_t *)request->op.dst + lsi_bytes_of(request, span.begin),
          lsi_bytes_of(request, span.length));
     return LS_OK;
@@ -163,7 +158,7 @@ static enum ls_status broadcast_ready(struct lsi_message *m, struct ls_request *
         return LS_EAGAIN;
     for (int bit = 1; bit < h->hosts && (own & bit) == 0 && status == LS_OK; bit <<= 1)
         if (own + bit < h->hosts)
-            status = lsi_post_send(m, proxy_of(h, request, own + bit), lsi_hybrid_window(h, h->index, s), bytes, err);
+            status = lsi_hybrid_send(m, proxy_of(h, request, own + bit), lsi_hybrid_window(h, h->index, s), bytes, err);
     for (int r = 0; r < m->group->world; r++)
         m->send_goal[(s & 1) * m->group->world + r] = m->link[r].sends_posted;
     return status;
@@ -256,11 +251,12 @@ static enum ls_status exchange_begin(struct lsi_message *m, struct ls_request *r
         if (h->host_of[r] == h->host)
             continue;
         status =
-            lsi_post_receive(m, r, dst + lsi_bytes_of(request, takes.dst), lsi_bytes_of(request, takes.length), err);
+            lsi_hybrid_receive(m, r, dst + lsi_bytes_of(request, takes.dst), lsi_bytes_of(request, takes.length), err);
         if (status == LS_OK)
             status =
-                lsi_post_send(m, r, src + lsi_bytes_of(request, gives.src), lsi_bytes_of(request, gives.length), err);
+                lsi_hybrid_send(m, r, src + lsi_bytes_of(request, gives.src), lsi_bytes_of(request, gives.length), err);
     }
+    lsi_hybrid_flush(m);
     for (int i = 0; i < hybrid_size(h, h->host); i++)
         for (int j = 0; j < hybrid_size(h, h->host); j++) {
             int64_t length =

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The providers "hybrid" and "hybrid-mpi": the message engine over what carries between hosts (`over` of the provider's
- * table), with an inner group of shm for each host. What waits for the inner group sleeps on its bell, everything else
- * on the carrier. An end reaches members over the carrier and over the memory of their host, whichever is first.
+ * The providers "hybrid", "hybrid-mpi" and "hybrid-nccl": the message engine over what carries between hosts (`over` of
+ * the provider's table), with an inner group of shm for each host. What waits for the inner group sleeps on its bell,
+ * everything else on the carrier. An end reaches members over the carrier and over the memory of their host, whichever
+ * is first.
  */
 #include "collective/provider/hybrid/hybrid.h"
 
 #include "collective/provider/mpi/links.h"
+#include "collective/provider/nccl/links.h"
 #include "collective/transport/tcp/links.h"
 #include "collective/transport/tcp/listen.h"
 
@@ -199,4 +201,10 @@ const struct ls_provider_ops lsi_hybrid_provider = {
 const struct ls_provider_ops lsi_hybrid_mpi_provider = {
     HYBRID_SLOTS("hybrid-mpi", &lsi_mpi_links), .supports = hybrid_supports,      .context = lsi_mpi_context,
     .drives_beside = lsi_mpi_drives_beside,     .one_thread = lsi_mpi_one_thread,
+};
+
+const struct ls_provider_ops lsi_hybrid_nccl_provider = {
+    HYBRID_SLOTS("hybrid-nccl", &lsi_nccl_carrier),
+    .supports = hybrid_supports,
+    .listens = true,
 };

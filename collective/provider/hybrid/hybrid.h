@@ -123,9 +123,17 @@ void lsi_hybrid_inner_died(void *h, int rank);
 void lsi_hybrid_inner_destroy(struct hybrid *h);
 /* Window s % 2 of a member of this host. */
 uint8_t *lsi_hybrid_window(const struct hybrid *h, int index, int64_t s);
-/* Everything that was to come from, or to go to, other hosts is done; names who is waited for. */
+/* What was to come from (receives), or to go to, other hosts is done: up to goal[rank], NULL: everything. Otherwise
+ * names who is waited for. */
+bool lsi_hybrid_done(struct lsi_message *m, bool receives, const uint64_t *goal, const char *why);
 bool lsi_hybrid_received(struct lsi_message *m, const char *why);
 bool lsi_hybrid_sent(struct lsi_message *m, const char *why);
+/* The messages of these algorithms go where the carrier wants values. Flush ends a batch of them. All members come by
+ * their batches in one order, which no timing changes: by segment (of a reduction partials of s + 1 before sums of s),
+ * in a broadcast then by the depth of who receives in the tree of hosts. Both ends post a message in the same one. */
+enum ls_status lsi_hybrid_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err);
+enum ls_status lsi_hybrid_receive(struct lsi_message *m, int peer, void *data, int64_t bytes, struct ls_error *err);
+void lsi_hybrid_flush(struct lsi_message *m);
 /* relay.c */
 void lsi_hybrid_relay_begin(struct lsi_message *m, int64_t piece, int64_t longest);
 enum ls_status lsi_hybrid_relay(struct lsi_message *m, struct ls_request *request, const struct hybrid_relay *relay,

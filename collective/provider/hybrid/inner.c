@@ -96,6 +96,33 @@ void lsi_hybrid_inner_destroy(struct hybrid *h)
     ls_group_destroy(h->inner);
 }
 
+enum ls_status lsi_hybrid_send(struct lsi_message *m, int peer, const void *data, int64_t bytes, struct ls_error *err)
+{
+    const struct lsi_over *over = &hybrid_of(m)->over;
+
+    if (over->ops->send_values == NULL || bytes == 0)
+        return lsi_post_send(m, peer, data, bytes, err);
+    atomic_fetch_add_explicit(&m->group->bytes_moved, (uint64_t)bytes, memory_order_relaxed);
+    return over->ops->send_values(over->links, peer, data, (size_t)bytes, err);
+}
+
+enum ls_status lsi_hybrid_receive(struct lsi_message *m, int peer, void *data, int64_t bytes, struct ls_error *err)
+{
+    const struct lsi_over *over = &hybrid_of(m)->over;
+
+    if (over->ops->receive_values == NULL || bytes == 0)
+        return lsi_post_receive(m, peer, data, bytes, err);
+    return over->ops->receive_values(over->links, peer, data, (size_t)bytes, err);
+}
+
+void lsi_hybrid_flush(struct lsi_message *m)
+{
+    const struct lsi_over *over = &hybrid_of(m)->over;
+
+    if (over->ops->flush != NULL)
+        over->ops->flush(over->links);
+}
+
 uint8_t *lsi_hybrid_window(const struct hybrid *h, int index, int64_t s)
 {
     uint8_t *own = h->inner->ops->peer(h->inner->state, h->windows, index);
@@ -103,26 +130,32 @@ uint8_t *lsi_hybrid_window(const struct hybrid *h, int index, int64_t s)
     return own + (size_t)(s & 1) * HYBRID_WINDOW_BYTES;
 }
 
-static bool all_done(struct lsi_message *m, bool receives, const char *why)
+bool lsi_hybrid_done(struct lsi_message *m, bool receives, const uint64_t *goal, const char *why)
 {
+    int late = -1;
+
     for (int r = 0; r < m->group->world; r++) {
         const struct lsi_link *link = &m->link[r];
-        bool done = receives ? link->receives_done == link->receives_posted : link->sends_done == link->sends_posted;
-        if (r == m->group->rank || done)
+        uint64_t posted = receives ? link->receives_posted : link->sends_posted;
+        if (r == m->group->rank || (receives ? link->receives_done : link->sends_done) >= (goal ? goal[r] : posted))
             continue;
-        m->group->waits_for = r;
-        m->group->waits_why = why;
-        return false;
+        /* Messages that travel together are done together: the one who is silent keeps the others, who tell so. */
+        if (late < 0 || (lsi_over_heard_wait(m->links, late) >= 0 && lsi_over_heard_wait(m->links, r) < 0))
+            late = r;
     }
-    return true;
+    if (late < 0)
+        return true;
+    m->group->waits_for = late;
+    m->group->waits_why = why;
+    return false;
 }
 
 bool lsi_hybrid_received(struct lsi_message *m, const char *why)
 {
-    return all_done(m, true, why);
+    return lsi_hybrid_done(m, true, NULL, why);
 }
 
 bool lsi_hybrid_sent(struct lsi_message *m, const char *why)
 {
-    return all_done(m, false, why);
+    return lsi_hybrid_done(m, false, NULL, why);
 }

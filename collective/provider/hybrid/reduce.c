@@ -150,6 +150,7 @@ static enum ls_status inside(struct lsi_message *m, struct ls_request *request, 
     }
     if (hybrid_is_lane(h))
         status = lsi_hybrid_give_partials(m, request, run->inside, err);
+    lsi_hybrid_flush(m);
     run->partial = 0;
     run->inside++;
     return status;
@@ -173,6 +174,7 @@ static enum ls_status advance(struct lsi_message *m, struct ls_request *request,
                 return LS_EAGAIN;
             if (hybrid_is_lane(h))
                 status = lsi_hybrid_add_between(m, request, run->done, err);
+            lsi_hybrid_flush(m);
             run->step = REDUCE_MEET;
             break;
         case REDUCE_MEET:

@@ -30,10 +30,12 @@ enum ls_status lsi_hybrid_relay(struct lsi_message *m, struct ls_request *reques
         switch (run->step) {
         case RELAY_POST: /* segment 0 only */
             status = relay->post(m, request, 0, err);
+            lsi_hybrid_flush(m);
             run->step = RELAY_READY;
             break;
         case RELAY_READY:
             status = relay->ready(m, request, run->done, err);
+            lsi_hybrid_flush(m);
             if (status == LS_OK)
                 status = lsi_hybrid_inner_start(h, &barrier, err);
             run->step = status == LS_OK ? RELAY_MEET : RELAY_READY;
@@ -46,6 +48,7 @@ enum ls_status lsi_hybrid_relay(struct lsi_message *m, struct ls_request *reques
             /* All have met for this segment, so nobody reads the windows of the one before any more. */
             if (run->done + 1 < run->segments)
                 status = relay->post(m, request, run->done + 1, err);
+            lsi_hybrid_flush(m);
             if (status != LS_OK)
                 break;
             relay->take(m, request, run->done++);

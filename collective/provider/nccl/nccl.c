@@ -44,7 +44,7 @@ static bool nccl_idle(void *state, int round)
     return true;
 }
 
-static void nccl_abort(void *state)
+void lsi_nccl_abort(void *state)
 {
     struct nccl *nccl = state;
 
@@ -74,8 +74,8 @@ static void nccl_destroy(void *state)
     ls_free(nccl);
 }
 
-static enum ls_status nccl_open(const struct ls_group_options *options, struct ls_group *group, void **links,
-                                struct lsi_link **link, struct ls_error *err)
+enum ls_status lsi_nccl_open(const struct ls_group_options *options, struct ls_group *group, bool watched,
+                             struct nccl **made, struct lsi_link **link, struct ls_error *err)
 {
     uint64_t deadline = ls_clock_now_ns() + (uint64_t)options->form_deadline_ms * 1000000u;
     struct nccl *nccl = ls_alloc_zeroed(1, sizeof *nccl);
@@ -86,7 +86,7 @@ static enum ls_status nccl_open(const struct ls_group_options *options, struct l
     nccl->over.ops = &lsi_tcp_links;
     nccl->group = group;
     status = lsi_tcp_links.open(options, group, &nccl->over.links, link, err);
-    if (status == LS_OK)
+    if (status == LS_OK && watched)
         lsi_tcp_links.watch(nccl->over.links);
     if (status == LS_OK)
         status = lsi_nccl_form(nccl, options, *link, deadline, err);
@@ -96,17 +96,27 @@ static enum ls_status nccl_open(const struct ls_group_options *options, struct l
     }
     nccl->formed = true;
     lsi_nccl_handle_publish(nccl->handle, group, nccl->over.links);
-    *links = nccl;
+    *made = nccl;
     return LS_OK;
 }
 
-static const struct lsi_links_ops links_ops = {
+static enum ls_status nccl_open(const struct ls_group_options *options, struct ls_group *group, void **links,
+                                struct lsi_link **link, struct ls_error *err)
+{
+    struct nccl *nccl = NULL;
+    enum ls_status status = lsi_nccl_open(options, group, true, &nccl, link, err);
+
+    *links = nccl;
+    return status;
+}
+
+const struct lsi_links_ops lsi_nccl_links = {
     .open = nccl_open,
     .send = lsi_over_send,
     .receive = lsi_over_receive,
     .poll = nccl_poll,
     .idle = nccl_idle,
-    .abort = nccl_abort,
+    .abort = lsi_nccl_abort,
     .destroy = nccl_destroy,
     .look = lsi_over_look,
     .tell_wait = lsi_over_tell_wait,
@@ -118,7 +128,7 @@ const struct ls_provider_ops lsi_nccl_provider = {
     .size = sizeof(struct ls_provider_ops),
     .abi = LSI_PROVIDER_ABI,
     .name = "nccl",
-    .links = &links_ops,
+    .links = &lsi_nccl_links,
     .supports = lsi_nccl_supports,
     .listens = true,
 };

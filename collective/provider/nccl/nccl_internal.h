@@ -98,6 +98,7 @@ struct nccl {
     int64_t rounds;
     int64_t launched;
     int64_t done;
+    struct nccl_carrier *carrier; /* carrier.c; NULL: the group's own operations are rounds */
 };
 
 /* handle.c */
@@ -112,6 +113,12 @@ void lsi_nccl_handle_abort(struct nccl_handle *handle);
 /* Ends it: finalizes and destroys it, or (orderly false) aborts it. Waits for NCCL a few seconds at most; true where
  * nothing uses the device's memory any more. Releases handle. */
 bool lsi_nccl_handle_close(struct nccl_handle *handle, bool orderly);
+
+/* nccl.c; watched: members of this host are, while it forms too. Abort: as in lsi_links_ops. */
+enum ls_status lsi_nccl_open(const struct ls_group_options *options, struct ls_group *group, bool watched,
+                             struct nccl **nccl, struct lsi_link **link, struct ls_error *err);
+void lsi_nccl_abort(void *state);
+extern const struct lsi_links_ops lsi_nccl_links;
 
 /* form.c: from connected links to a communicator. */
 enum ls_status lsi_nccl_form(struct nccl *nccl, const struct ls_group_options *options, struct lsi_link *link,
@@ -138,6 +145,9 @@ enum ls_status lsi_nccl_failed(const struct nccl *nccl, const char *call, int co
 
 /* program.c */
 extern const struct lsi_algorithm lsi_nccl_algorithm;
+/* Waits a moment (LS_EAGAIN) with a failure that the death of a peer may explain. */
+enum ls_status lsi_nccl_hold_back(struct nccl *nccl, enum ls_status status, const struct ls_error *why,
+                                  struct ls_error *err);
 bool lsi_nccl_supports(int kind, enum lsi_way way);
 /* copy.c, reduce.c: the program of an operation; sets piece, segments and rounds. */
 void lsi_nccl_plan_copy(struct nccl *nccl, const struct ls_request *request);

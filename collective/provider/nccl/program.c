@@ -68,9 +68,8 @@ static enum ls_status begin(struct lsi_message *m, struct ls_request *request, s
     return LS_OK;
 }
 
-/* Waits a moment with a failure that the death of a peer may explain. */
-static enum ls_status hold_back(struct nccl *nccl, enum ls_status status, const struct ls_error *why,
-                                struct ls_error *err)
+enum ls_status lsi_nccl_hold_back(struct nccl *nccl, enum ls_status status, const struct ls_error *why,
+                                  struct ls_error *err)
 {
     uint64_t now = ls_clock_now_ns();
 
@@ -139,7 +138,7 @@ static enum ls_status advance(struct lsi_message *m, struct ls_request *request,
         bool moved = false;
         enum ls_status status = nccl->failed_ns == 0 ? step(nccl, m, request, &moved, &why) : nccl->failure.status;
         if (status != LS_OK)
-            return hold_back(nccl, status, &why, err);
+            return lsi_nccl_hold_back(nccl, status, &why, err);
         if (!moved) {
             guess_culprit(m);
             return LS_EAGAIN;

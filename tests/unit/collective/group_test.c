@@ -115,8 +115,9 @@ Test(group, carries_bf16)
         const char *provider;
         bool one_host, several;
     } all[] = {{"tcp", true, true},     {"mpi", true, true},         {"sim", true, true},
-               {"hybrid", false, true}, {"hybrid-mpi", false, true}, {"shm", false, false},
-               {"nccl", false, false},  {"self", false, false},      {"pigeon", false, false}};
+               {"hybrid", false, true}, {"hybrid-mpi", false, true}, {"hybrid-nccl", false, true},
+               {"shm", false, false},   {"nccl", false, false},      {"self", false, false},
+               {"pigeon", false, false}};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         cr_expect_eq(ls_provider_carries_bf16(all[i].provider, false), all[i].one_host, "%s", all[i].provider);

@@ -100,6 +100,8 @@ Test(machine, chooses_the_provider)
     cr_expect_str_eq(provider_of("nccl", "node", 0), "failed");
     cr_expect_str_eq(provider_of("mpi", "other", 0), "mpi");
     cr_expect_str_eq(provider_of("hybrid-mpi", "other", 0), "hybrid-mpi");
+    cr_expect_str_eq(provider_of("hybrid-nccl", "other", 5001), "hybrid-nccl");
+    cr_expect_str_eq(provider_of("hybrid-nccl", "other", 0), "failed");
 }
 
 /* Workers of one host get neighbouring ranks, whatever the order in which they came. */
