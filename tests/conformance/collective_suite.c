@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See collective_suite.h. The reference is a recursion over the shards, element by element. */
+/* See collective_suite.h. */
 #include "tests/conformance/collective_suite.h"
+#include "tests/conformance/collective_reference.h"
 
 #include "core/base/alloc.h"
 #include "core/base/hash.h"
@@ -8,8 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#define LARGEST 8 /* bytes of an element */
 
 uint64_t suite_random(uint64_t *state)
 {
@@ -59,244 +58,6 @@ void suite_layout(uint64_t *random, int world, struct ls_tree_layout *layout)
     layout->first_range[world] = layout->range_count;
 }
 
-static double of_f16(uint16_t h)
-{
-    int e = h >> 10 & 31, m = h & 1023;
-    double magnitude = e == 31  ? (m == 0 ? (double)INFINITY : (double)NAN)
-                       : e == 0 ? ldexp(m, -24)
-                                : ldexp(1024 + m, e - 25);
-
-    return (h & 0x8000) != 0 ? -magnitude : magnitude;
-}
-
-/* Rounded to nearest even, once. */
-static uint16_t to_f16(double x)
-{
-    uint16_t sign = signbit(x) ? 0x8000 : 0;
-    int e;
-
-    if (isnan(x))
-        return 0x7e00;
-    x = fabs(x);
-    if (x >= 65520)
-        return sign | 0x7c00;
-    (void)frexp(x, &e);
-    e = e - 11 > -24 ? e - 11 : -24;
-    double n = nearbyint(ldexp(x, -e)); /* units of 2^e, at most 2048 */
-    return (uint16_t)(sign | (n < 1024 ? (uint16_t)n : (uint16_t)(((e + 24) << 10) + (int)n)));
-}
-
-/* Element i of a leaf: mixed magnitudes, now and then a special value. */
-static void make_values(enum ls_dtype dtype, uint64_t seed, int64_t count, void *values)
-{
-    uint64_t state = seed;
-
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits = suite_random(&state);
-        double real = (double)(int64_t)bits * 0x1p-63 * (double)(1 << (bits & 15));
-        if (dtype == LS_F32) {
-            float value = (float)real;
-            if ((bits & 0xffff) == 0x10)
-                value = __builtin_inff();
-            if ((bits & 0xffff) == 0x20)
-                value = 1e-41f;
-            memcpy((uint8_t *)values + 4 * i, &value, 4);
-        } else if (dtype == LS_F64) {
-            memcpy((uint8_t *)values + 8 * i, &real, 8);
-        } else if (dtype == LS_BF16) {
-            float value = (float)real;
-            memcpy((uint8_t *)values + 2 * i, (uint8_t *)&value + 2, 2);
-        } else if (dtype == LS_F16) {
-            uint16_t value = to_f16((bits & 0x700000) == 0 ? real * 0x1p-30 : real);
-            memcpy((uint8_t *)values + 2 * i, &value, 2);
-        } else if (dtype == LS_I32) {
-            memcpy((uint8_t *)values + 4 * i, &bits, 4);
-        } else if (dtype == LS_I64) {
-            memcpy((uint8_t *)values + 8 * i, &bits, 8);
-        } else {
-            ((uint8_t *)values)[i] = (uint8_t)bits;
-        }
-    }
-}
-
-static double real_pick(enum ls_reduction reduction, double a, double b)
-{
-    if (reduction == LS_MIN)
-        return a < b || a != a ? a : b;
-    return a > b || a != a ? a : b;
-}
-
-static float reference_f32(enum ls_reduction reduction, float a, float b)
-{
-    volatile float sum = a + b;
-    volatile float product = a * b;
-
-    if (reduction == LS_SUM || reduction == LS_MEAN)
-        return sum;
-    return reduction == LS_PRODUCT ? product : (float)real_pick(reduction, a, b);
-}
-
-static double reference_f64(enum ls_reduction reduction, double a, double b)
-{
-    if (reduction == LS_SUM || reduction == LS_MEAN)
-        return a + b;
-    return reduction == LS_PRODUCT ? a * b : real_pick(reduction, a, b);
-}
-
-static int64_t reference_int(enum ls_reduction reduction, int64_t a, int64_t b)
-{
-    if (reduction == LS_SUM)
-        return (int64_t)((uint64_t)a + (uint64_t)b);
-    if (reduction == LS_PRODUCT)
-        return (int64_t)((uint64_t)a * (uint64_t)b);
-    return (reduction == LS_MIN) == (a < b) ? a : b;
-}
-
-static float of_bf16(uint16_t h)
-{
-    uint32_t wide = (uint32_t)h << 16;
-    float x;
-
-    memcpy(&x, &wide, sizeof x);
-    return x;
-}
-
-static uint16_t to_bf16(float r)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &r, 4);
-    if (r != r)
-        return (uint16_t)((bits >> 16) | 0x40);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-static void reference_one(const struct ls_collective *op, const uint8_t *a, const uint8_t *b, uint8_t *out)
-{
-    union {
-        float f32;
-        double f64;
-        int32_t i32;
-        int64_t i64;
-        uint16_t half;
-    } x, y;
-    size_t bytes = ls_dtype_size(op->dtype);
-
-    memcpy(&x, a, bytes);
-    memcpy(&y, b, bytes);
-    if (op->dtype == LS_F32)
-        x.f32 = reference_f32(op->reduction, x.f32, y.f32);
-    else if (op->dtype == LS_F64)
-        x.f64 = reference_f64(op->reduction, x.f64, y.f64);
-    else if (op->dtype == LS_BF16)
-        x.half = to_bf16(reference_f32(op->reduction, of_bf16(x.half), of_bf16(y.half)));
-    else if (op->dtype == LS_F16)
-        x.half = to_f16(reference_f64(op->reduction, of_f16(x.half), of_f16(y.half)));
-    else if (op->dtype == LS_I32)
-        x.i32 = (int32_t)reference_int(op->reduction, x.i32, y.i32);
-    else
-        x.i64 = reference_int(op->reduction, x.i64, y.i64);
-    memcpy(out, &x, bytes);
-}
-
-/* The value of [first, first + count) at element i into out; false where it is empty. leaf_at[v]: the leaf that
- * begins at shard v, or NULL; size_at[v]: its shards. */
-static bool reference_node(const struct ls_collective *op, uint8_t *const *leaf_at, const int *size_at,
-                           struct ls_range range, int64_t i, uint8_t out[LARGEST])
-{
-    size_t bytes = ls_dtype_size(op->dtype);
-    uint8_t left[LARGEST];
-    uint8_t right[LARGEST];
-
-    if (leaf_at[range.first] != NULL && size_at[range.first] == range.count) {
-        memcpy(out, leaf_at[range.first] + (size_t)i * bytes, bytes);
-        return true;
-    }
-    if (range.count == 1)
-        return false;
-    int half = range.count / 2;
-    bool a = reference_node(op, leaf_at, size_at, (struct ls_range){range.first, half}, i, left);
-    bool b = reference_node(op, leaf_at, size_at, (struct ls_range){range.first + half, half}, i, right);
-    if (a && b)
-        reference_one(op, left, right, out);
-    else
-        memcpy(out, a ? left : right, bytes);
-    return a || b;
-}
-
-/* The division of a mean. */
-static void reference_mean(const struct ls_collective *op, int n, uint8_t value[LARGEST])
-{
-    float f32;
-    double f64;
-    uint16_t half;
-
-    if (op->reduction != LS_MEAN)
-        return;
-    memcpy(&f32, value, 4);
-    memcpy(&f64, value, 8);
-    memcpy(&half, value, 2);
-    f32 /= (float)n;
-    f64 /= n;
-    half = op->dtype == LS_F16 ? to_f16(of_f16(half) / n) : to_bf16(of_bf16(half) / (float)n);
-    memcpy(value,
-           op->dtype == LS_F32   ? (void *)&f32
-           : op->dtype == LS_F64 ? (void *)&f64
-                                 : (void *)&half,
-           ls_dtype_size(op->dtype));
-}
-
-static bool is_nan(enum ls_dtype dtype, const uint8_t *value)
-{
-    float f32;
-    double f64;
-
-    if (dtype == LS_F32) {
-        memcpy(&f32, value, 4);
-        return f32 != f32;
-    }
-    if (dtype == LS_BF16) {
-        uint32_t wide = (uint32_t)(value[0] | value[1] << 8) << 16;
-        memcpy(&f32, &wide, 4);
-        return f32 != f32;
-    }
-    if (dtype == LS_F16)
-        return isnan(of_f16((uint16_t)(value[0] | value[1] << 8)));
-    if (dtype != LS_F64)
-        return false;
-    memcpy(&f64, value, 8);
-    return f64 != f64;
-}
-
-/* Bits are equal, payloads of NaN aside. */
-static bool same(enum ls_dtype dtype, const uint8_t *a, const uint8_t *b)
-{
-    return memcmp(a, b, ls_dtype_size(dtype)) == 0 || (is_nan(dtype, a) && is_nan(dtype, b));
-}
-
-static double real_of(enum ls_dtype dtype, const uint8_t *value)
-{
-    float f32;
-    double f64;
-
-    memcpy(&f64, value, ls_dtype_size(dtype) == 8 ? 8 : 0);
-    memcpy(&f32, value, ls_dtype_size(dtype) >= 4 ? 4 : 0);
-    if (dtype == LS_F32)
-        return f32;
-    if (dtype == LS_F64)
-        return f64;
-    return dtype == LS_F16 ? of_f16((uint16_t)(value[0] | value[1] << 8))
-                           : of_bf16((uint16_t)(value[0] | value[1] << 8));
-}
-
-/* What another order and a wire of bf16 may change, for each unit of the sum of the magnitudes. */
-static double tolerance_of(enum ls_dtype dtype, bool bf16_wire)
-{
-    if (dtype == LS_F32)
-        return bf16_wire ? 0x1p-7 : 0x1p-18;
-    return dtype == LS_F64 ? 0x1p-46 : 0x1p-3;
-}
-
 struct member {
     struct ls_group *group;
     const struct suite_options *options;
@@ -344,26 +105,27 @@ static bool right(const struct member *m, const struct ls_collective *op, uint8_
     bool real = op->dtype != LS_I32 && op->dtype != LS_I64;
     double wanted, magnitude = 0;
 
-    if (same(op->dtype, want, got))
+    if (reference_same(op->dtype, want, got))
         return true;
     if (!m->options->any_order || !real)
         return false;
-    wanted = real_of(op->dtype, want);
+    wanted = reference_real(op->dtype, want);
     /* Of two zeros either is the larger one. */
     if (op->reduction == LS_MIN || op->reduction == LS_MAX)
-        return wanted == real_of(op->dtype, got);
+        return wanted == reference_real(op->dtype, got);
     if (op->reduction == LS_PRODUCT || !isfinite(wanted))
         return op->reduction == LS_PRODUCT || op->dtype == LS_F16;
     for (int v = 0; v < LS_MAX_SHARDS; v++)
         if (leaf_at[v] != NULL)
-            magnitude += fabs(real_of(op->dtype, leaf_at[v] + (size_t)i * ls_dtype_size(op->dtype)));
+            magnitude += fabs(reference_real(op->dtype, leaf_at[v] + (size_t)i * ls_dtype_size(op->dtype)));
     /* What is close to the largest f32 may round to an infinity on a wire of bf16, what is tiny to the next
      * subnormal. */
     if (op->dtype == LS_F32 && m->options->bf16_wire && magnitude > 3e38)
         return true;
     return (op->dtype == LS_F16 && magnitude > 60000) ||
-           fabs(real_of(op->dtype, got) - wanted) <=
-               magnitude * tolerance_of(op->dtype, m->options->bf16_wire) + (m->options->bf16_wire ? 0x1p-126 : 0);
+           fabs(reference_real(op->dtype, got) - wanted) <=
+               magnitude * reference_tolerance(op->dtype, m->options->bf16_wire) +
+                   (m->options->bf16_wire ? 0x1p-126 : 0);
 }
 
 /* All members have the same bits. */
@@ -418,7 +180,7 @@ static void run_tree(struct member *m, const struct ls_tree_layout *layout, stru
             int v = layout->ranges[i].first;
             size_at[v] = layout->ranges[i].count;
             leaf_at[v] = take(m, registered && r == m->rank, 1 + mine, bytes, &owned[i]);
-            make_values(op->dtype, seed + (uint64_t)v, op->count, leaf_at[v]);
+            reference_values(op->dtype, seed + (uint64_t)v, op->count, leaf_at[v]);
             if (r == m->rank)
                 own[mine++] = leaf_at[v];
         }
@@ -431,7 +193,7 @@ static void run_tree(struct member *m, const struct ls_tree_layout *layout, stru
     int64_t length = op->kind == LS_REDUCE_SCATTER ? counts[m->rank] : op->count;
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     for (int64_t i = 0; i < length; i += stride(length, i)) {
-        uint8_t want[LARGEST] = {0};
+        uint8_t want[REFERENCE_BYTES] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, layout->v_total}, begin + i, want);
         reference_mean(op, layout->range_count, want);
         if (!right(m, op, leaf_at, want, begin + i, (uint8_t *)op->dst + (size_t)i * ls_dtype_size(op->dtype))) {
@@ -463,7 +225,7 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
     for (int r = 0; r < m->world; r++) {
         size_at[r] = 1;
         leaf_at[r] = take(m, registered && r == m->rank, 1, (size_t)op->count * size, &owned[r]);
-        make_values(op->dtype, seed + (uint64_t)r, op->count, leaf_at[r]);
+        reference_values(op->dtype, seed + (uint64_t)r, op->count, leaf_at[r]);
     }
     begin = deal_counts(m, op->count, counts);
     bool scatter = op->kind == LS_REDUCE_SCATTER;
@@ -474,7 +236,7 @@ static void run_flat(struct member *m, struct ls_collective *op, bool registered
     op->dst = take(m, registered, 0, (size_t)op->count * size, &owned[LS_MAX_MEMBERS]);
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     for (int64_t i = 0; i < length; i += stride(length, i)) {
-        uint8_t want[LARGEST] = {0};
+        uint8_t want[REFERENCE_BYTES] = {0};
         (void)reference_node(op, leaf_at, size_at, (struct ls_range){0, v_total}, begin + i, want);
         reference_mean(op, m->world, want);
         if (!right(m, op, leaf_at, want, begin + i, (uint8_t *)op->dst + (size_t)i * size)) {
@@ -507,8 +269,8 @@ static void run_gather(struct member *m, struct ls_collective *op, bool register
     op->counts = counts;
     want = ls_alloc((size_t)total * size + 1);
     for (int64_t r = 0, at = 0; r < m->world; at += counts[r++])
-        make_values(op->dtype, seed + (uint64_t)r, counts[r], want + (size_t)at * size);
-    make_values(op->dtype, seed + (uint64_t)m->rank, counts[m->rank], (void *)(uintptr_t)op->src);
+        reference_values(op->dtype, seed + (uint64_t)r, counts[r], want + (size_t)at * size);
+    reference_values(op->dtype, seed + (uint64_t)m->rank, counts[m->rank], (void *)(uintptr_t)op->src);
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     if (memcmp(want, op->dst, (size_t)total * size) != 0)
         report(m, "gathered values differ", op, -1);
@@ -527,7 +289,7 @@ static void run_broadcast(struct member *m, struct ls_collective *op, bool regis
 
     op->root = below(&m->random, m->world);
     op->dst = take(m, registered, 0, bytes, &owned);
-    make_values(op->dtype, seed, op->count, want);
+    reference_values(op->dtype, seed, op->count, want);
     memset(op->dst, 0xa5, bytes);
     if (m->rank == op->root)
         memcpy(op->dst, want, bytes);
@@ -560,11 +322,11 @@ static void run_exchange(struct member *m, struct ls_collective *op, bool regist
     op->dst = take(m, registered, 0, (size_t)takes * size, &owned[1]);
     want = ls_alloc((size_t)takes * size + 1);
     for (int64_t r = 0, at = 0; r < m->world; at += counts[m->rank * m->world + r++])
-        make_values(op->dtype, seed + (uint64_t)(m->rank * m->world + r), counts[m->rank * m->world + r],
-                    (uint8_t *)(uintptr_t)op->src + (size_t)at * size);
+        reference_values(op->dtype, seed + (uint64_t)(m->rank * m->world + r), counts[m->rank * m->world + r],
+                         (uint8_t *)(uintptr_t)op->src + (size_t)at * size);
     for (int64_t r = 0, at = 0; r < m->world; at += counts[r++ * m->world + m->rank])
-        make_values(op->dtype, seed + (uint64_t)(r * m->world + m->rank), counts[r * m->world + m->rank],
-                    want + (size_t)at * size);
+        reference_values(op->dtype, seed + (uint64_t)(r * m->world + m->rank), counts[r * m->world + m->rank],
+                         want + (size_t)at * size);
     check_status(m, op, ls_group_run(m->group, op, &err), &err);
     if (memcmp(want, op->dst, (size_t)takes * size) != 0)
         report(m, "exchanged values differ", op, -1);
