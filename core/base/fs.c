@@ -37,21 +37,23 @@ bool ls_fs_exists(const char *path)
 static enum ls_status read_all(int fd, const char *path, size_t limit, struct ls_buf *buf, size_t begin,
                                struct ls_error *err)
 {
-    for (;;) {
-        char chunk[65536];
-        ssize_t got = read(fd, chunk, sizeof chunk);
+    enum ls_status status = LS_OK;
+    char chunk[65536];
+    ssize_t got = 1;
 
+    while (got != 0 && status == LS_OK) {
+        got = read(fd, chunk, sizeof chunk);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return lsi_fs_fail(err, "read", path);
-        if (got == 0)
-            return LS_OK;
-        if (buf->length - begin + (size_t)got > limit)
-            return ls_error_set(err, LS_EINVAL, "%s is longer than the %zu bytes allowed here", path, limit);
-        if (ls_buf_append(buf, chunk, (size_t)got) != LS_OK)
-            return ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", path);
+            status = lsi_fs_fail(err, "read", path);
+        else if (buf->length - begin + (size_t)got > limit)
+            status = ls_error_set(err, LS_EINVAL, "%s is longer than the %zu bytes allowed here", path, limit);
+        else if (ls_buf_append(buf, chunk, (size_t)got) != LS_OK)
+            status = ls_error_set(err, LS_ENOMEM, "not enough memory to read %s", path);
     }
+    explicit_bzero(chunk, sizeof chunk); /* it may have been a secret */
+    return status;
 }
 
 /* Fills what was made room for behind `begin`; a file that shrank gives less. */

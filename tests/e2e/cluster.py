@@ -250,6 +250,19 @@ def secret_is_wiped():
             found = on_the_stack(head.pid, secret), on_the_stack(worker.pid, secret)
         if found[0] > 0 or found[1] > 1:
             raise ls.Failed(f"the coordinator's stack has it {found[0]} times, the worker's {found[1]}")
+        pipe, out = os.path.join(folder, "pipe"), os.path.join(folder, "by_pipe")
+        os.mkfifo(pipe, 0o600)
+        with Cluster(job, out, "--workers", "1", "--secret-file", pipe) as cluster:
+            for start in (cluster.coordinator, cluster.worker):
+                process = start(LOCKSTEP_SECRET=None)
+                with open(pipe, "w", encoding="ascii") as file:
+                    file.write(secret.hex())
+                if start == cluster.coordinator:
+                    process.stdout.readline()  # it has read the pipe to its end
+            ls.wait_until(lambda: ls.steps_saved(out), "a checkpoint")
+            found = [on_the_stack(process.pid, secret.hex().encode()) for process in cluster.started]
+        if max(found) > 0:
+            raise ls.Failed(f"what came by a pipe is on a stack: {found}")
         out = os.path.join(folder, "train")
         process = ls.start([ls.BINARY, "train", job, "--quiet", "--set", f"run.checkpoint.directory={out}"])
         try:
