@@ -69,6 +69,8 @@ enum ls_status ls_error_wrap(struct ls_error *err, const char *format, ...)
 
     if (err == NULL)
         return LS_EINTERNAL;
+    if (err->status == LS_OK)
+        (void)ls_error_set(err, LS_EINTERNAL, "it failed without a reason"); /* never a success to whoever wraps it */
     va_start(args, format);
     length = vsnprintf(context, sizeof context, format, args);
     va_end(args);

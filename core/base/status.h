@@ -62,7 +62,7 @@ enum ls_status ls_error_set(struct ls_error *err, enum ls_status status, const c
     __attribute__((format(printf, 3, 4)));
 
 /* Puts "<formatted context>: " before the message of *err (may be NULL); returns err's status, or
- * LS_EINTERNAL where err is NULL. */
+ * LS_EINTERNAL where err is NULL or has none. */
 enum ls_status ls_error_wrap(struct ls_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

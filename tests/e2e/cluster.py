@@ -184,7 +184,9 @@ def unlike_workers(folder, job, expected):
             ("shm", ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=staged"}), ([], {}), "LOCKSTEP_COLLECTIVES of rank 1"),
             ("tcp", ([], {}), ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=direct"}), "LOCKSTEP_COLLECTIVES of rank 1"),
             ("hybrid", ([], {}), ([], {"LOCKSTEP_COLLECTIVES": "any/any/any/any=direct"}),
-             "LOCKSTEP_COLLECTIVES of rank 1"))):
+             "LOCKSTEP_COLLECTIVES of rank 1"),
+            ("shm", ([], {}), (["--max-steps", "3"], {}), "run.max_steps is 0 on rank 0 and 3 on rank 1"),
+            ("shm", ([], {}), (["--set", "run.checkpoint.every_steps=7"], {}), "and 7 on rank 1"))):
         out = os.path.join(folder, str(number))
         with Cluster(job, out, "--workers", "2", "--transport", transport) as cluster:
             head = cluster.coordinator()

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the workers of a job may not choose one by one, though it is outside the job's fingerprint: it decides which
- * collectives they run. Every group compares it at its start, where a difference still has a name.
+ * collectives they run, and when. Every group compares it at its start, where a difference still has a name.
  */
 #include "worker/step/replica.h"
 
 struct settings {
     uint64_t ways;
-    uint32_t eager;
-    uint32_t unused;
+    int64_t max_steps;
+    int64_t every_steps; /* of checkpoints */
+    int64_t eager;
 };
 
 static const char *execution(const struct settings *settings)
 {
     return settings->eager != 0 ? "eager" : "graph";
+}
+
+static enum ls_status differ(const char *key, int64_t first, int64_t other, int rank, struct ls_error *err)
+{
+    return ls_error_set(err, LS_EINVAL, "%s is %lld on rank 0 and %lld on rank %d; give all workers the same", key,
+                        (long long)first, (long long)other, rank);
 }
 
 /* The same sentence in all ranks: of rank 0, and the first that differs. */
@@ -24,6 +31,10 @@ static enum ls_status judge(const struct settings *all, int world, struct ls_err
             return ls_error_set(err, LS_EINVAL,
                                 "run.execution is %s on rank 0 and %s on rank %d; give all workers the same",
                                 execution(&all[0]), execution(&all[r]), r);
+        if (all[r].max_steps != all[0].max_steps)
+            return differ("run.max_steps", all[0].max_steps, all[r].max_steps, r, err);
+        if (all[r].every_steps != all[0].every_steps)
+            return differ("run.checkpoint.every_steps", all[0].every_steps, all[r].every_steps, r, err);
         if (all[r].ways != all[0].ways)
             return ls_error_set(err, LS_EINVAL,
                                 "LOCKSTEP_COLLECTIVES of rank %d is not that of rank 0; give all workers the same", r);
@@ -33,7 +44,11 @@ static enum ls_status judge(const struct settings *all, int world, struct ls_err
 
 enum ls_status ls_replica_alike(struct ls_replica *replica, struct ls_error *err)
 {
-    struct settings own = {.ways = ls_group_ways_digest(replica->group), .eager = replica->trainer->job->eager};
+    const struct ls_job *job = replica->trainer->job;
+    struct settings own = {.ways = ls_group_ways_digest(replica->group),
+                           .max_steps = job->max_steps,
+                           .every_steps = job->checkpoint_every_steps,
+                           .eager = job->eager};
     struct settings all[LS_MAX_MEMBERS];
     int64_t counts[LS_MAX_MEMBERS];
     /* One way, whatever the rows say that are compared here. */

@@ -45,6 +45,12 @@ static void fail(struct eager *e, enum ls_status status, const struct ls_error *
     pthread_cond_broadcast(&e->met);
 }
 
+/* Why the step failed in another of its calls: this one ends with the same words. */
+static enum ls_status tell_failure(const struct eager *e, struct ls_error *err)
+{
+    return ls_error_set(err, e->status, "%s", e->err != NULL ? e->err->message : "another call of the step failed");
+}
+
 static enum ls_status await_others(struct eager *e, uint64_t meeting, int reduce, struct ls_error *err)
 {
     struct ls_wait wait = ls_wait_begin("the other calls of an eager step", PATIENCE_S * UINT64_C(1000000000));
@@ -57,7 +63,7 @@ static enum ls_status await_others(struct eager *e, uint64_t meeting, int reduce
                            e->schedule->call_count, reduce, PATIENCE_S);
         fail(e, LS_ETIMEOUT, err);
     }
-    return e->status;
+    return e->status != LS_OK ? tell_failure(e, err) : LS_OK;
 }
 
 /* The last of the calls finishes the reduction; the others wait for it, or for a failure. */
@@ -152,7 +158,7 @@ static void *run_call(void *state)
     enum ls_status status;
 
     (void)pthread_mutex_lock(&e->running);
-    status = e->status != LS_OK ? e->status : ls_context_create(&options, &context, &err);
+    status = e->status != LS_OK ? tell_failure(e, &err) : ls_context_create(&options, &context, &err);
     if (status == LS_OK)
         status = build(c, context, &err);
     ls_context_destroy(context);

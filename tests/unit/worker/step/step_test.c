@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 static char directory[64];
 
@@ -95,4 +96,31 @@ Test(step, mlp_gives_one_hash, .init = make_data, .fini = remove_data)
 Test(step, tied_layers_give_one_hash, .init = make_data, .fini = remove_data)
 {
     check_all_alike("tied.json", settings, sizeof settings / sizeof settings[0]);
+}
+
+static enum ls_status step_without_a_group(void *state, struct ls_replica *replica, struct ls_error *err)
+{
+    const struct ls_schedule *schedule;
+    enum ls_status status;
+
+    ls_group_abort(replica->group, "the operator said so");
+    status = ls_replica_evaluate(replica, LS_STEP_TRAIN, 0, 0, &schedule, err);
+    ((int *)state)[replica->rank] = schedule->call_count;
+    return status;
+}
+
+/* A group that ends in the middle of an eager step ends all its calls, not only the one that finishes a reduction. */
+Test(step, eager_calls_end_with_the_group, .init = make_data, .fini = remove_data)
+{
+    struct ls_job *job = lst_step_job(directory, "tied.json", "{workers: 3, execution: eager}");
+    struct lst_step_ranks ranks;
+    int calls[3] = {0};
+
+    lst_step_run(job, 3, step_without_a_group, calls, &ranks);
+    for (int r = 0; r < 3; r++) {
+        cr_expect_eq(ranks.status[r], LS_EINTERRUPTED, "rank %d: %s", r, ranks.err[r].message);
+        cr_expect(strstr(ranks.err[r].message, "the operator said so") != NULL, "%s", ranks.err[r].message);
+    }
+    cr_expect(calls[0] > 1 || calls[1] > 1 || calls[2] > 1, "no rank has several calls");
+    ls_job_destroy(job);
 }
