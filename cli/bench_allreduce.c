@@ -22,6 +22,7 @@
 #define USUAL_SIZES "8,4K,32K,256K,1M,4M,16M,64M"
 #define MOST_BYTES ((int64_t)4 << 30)
 #define MOST_ROUNDS 1000
+#define USUAL_RANKS 2
 
 /* "8" or "64K" or "4M": bytes of whole elements. */
 static bool parse_size(const char *word, size_t length, int64_t *bytes)
@@ -59,16 +60,38 @@ static enum ls_status parse_sizes(struct ls_bench_allreduce *bench, const char *
     return LS_OK;
 }
 
-#define HOSTS_NOT_GIVEN (-1)
+#define NOT_GIVEN (-1)
 
 static enum ls_status check_hosts(struct ls_bench_allreduce *bench, int64_t hosts, struct ls_error *err)
 {
-    if (hosts != HOSTS_NOT_GIVEN && ls_transport_find(bench->backend)->between == NULL)
+    if (hosts != NOT_GIVEN && ls_transport_find(bench->backend)->between == NULL)
         return ls_error_set(err, LS_EUSAGE, "--hosts is for --backend hybrid, hybrid-mpi and hybrid-nccl");
-    if (hosts != HOSTS_NOT_GIVEN && (hosts < 1 || hosts > bench->ranks))
+    if (hosts != NOT_GIVEN && (hosts < 1 || hosts > bench->ranks))
         return ls_error_set(err, LS_EUSAGE, "--hosts is from 1 to the %d ranks, not %lld", bench->ranks,
                             (long long)hosts);
-    bench->hosts = hosts != HOSTS_NOT_GIVEN ? (int)hosts : bench->ranks < 2 ? 1 : 2;
+    bench->hosts = hosts != NOT_GIVEN ? (int)hosts : bench->ranks < 2 ? 1 : 2;
+    return LS_OK;
+}
+
+/* A launcher has started the ranks already; a number that was typed beside it is theirs or an error. */
+static enum ls_status count_ranks(struct ls_bench_allreduce *bench, int64_t *ranks, struct ls_error *err)
+{
+    enum ls_status status;
+
+    if (ls_mpi_launch_detected() == NULL) {
+        *ranks = *ranks == NOT_GIVEN ? USUAL_RANKS : *ranks;
+        return LS_OK;
+    }
+    status = ls_mpi_launch_open(&bench->rank, &bench->ranks, err);
+    if (status != LS_OK)
+        return status;
+    if (*ranks != NOT_GIVEN && *ranks != bench->ranks)
+        return ls_error_set(err, LS_EUSAGE, "--ranks %lld, but the MPI launcher started %d; leave --ranks out",
+                            (long long)*ranks, bench->ranks);
+    if (bench->ranks > LS_BENCH_MAX_RANKS)
+        return ls_error_set(err, LS_EUSAGE, "the bench takes %d ranks at most, but the MPI launcher started %d",
+                            LS_BENCH_MAX_RANKS, bench->ranks);
+    *ranks = bench->ranks;
     return LS_OK;
 }
 
@@ -89,6 +112,8 @@ static enum ls_status check(struct ls_bench_allreduce *bench, int64_t ranks, int
     bench->gloo = against != NULL && strcmp(against, "gloo") == 0;
     if (bench->gloo && (bench->table || (strcmp(backend, "shm") != 0 && strcmp(backend, "tcp") != 0)))
         return ls_error_set(err, LS_EUSAGE, "--against gloo is for --backend shm or tcp, without --table");
+    if (bench->gloo && ls_mpi_launch_detected() != NULL)
+        return ls_error_set(err, LS_EUSAGE, "--against gloo starts its ranks itself; start it without mpirun");
     bench->ranks = (int)ranks;
     bench->rounds = (int)rounds;
     bench->mpi = (against != NULL && !bench->gloo) || transport->launched;
@@ -148,17 +173,13 @@ static enum ls_status make_directory(struct ls_bench_allreduce *bench, struct ls
     return ls_random_bytes(bench->secret, sizeof bench->secret);
 }
 
-/* A process that mpirun started; process 0 makes the directory for all. */
+/* A process that mpirun started, as count_ranks() has seen; process 0 makes the directory for all. */
 static enum ls_status run_launched(struct ls_bench_allreduce *bench, struct ls_error *err)
 {
-    enum ls_status status = ls_mpi_launch_open(&bench->rank, &bench->ranks, err);
+    enum ls_status status = LS_OK;
 
-    if (status != LS_OK)
-        return status;
     bench->mpi = true;
-    if (bench->ranks > LS_BENCH_MAX_RANKS)
-        status = ls_error_set(err, LS_EUSAGE, "the bench takes %d processes at most", LS_BENCH_MAX_RANKS);
-    if (status == LS_OK && bench->rank == 0)
+    if (bench->rank == 0)
         status = make_directory(bench, err);
     if (status == LS_OK)
         status = ls_mpi_bcast_bytes(bench->directory, sizeof bench->directory, 0, err);
@@ -219,9 +240,9 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
 {
     struct ls_bench_allreduce bench = {.backend = "shm"};
     const char *against = NULL, *sizes = USUAL_SIZES;
-    int64_t ranks = 2, rounds = 15, hosts = HOSTS_NOT_GIVEN;
+    int64_t ranks = NOT_GIVEN, rounds = 15, hosts = NOT_GIVEN;
     const struct ls_option options[] = {
-        {"ranks", "N", "processes (2)", LS_OPTION_COUNT, &ranks},
+        {"ranks", "N", "processes (2; under mpirun those it started)", LS_OPTION_COUNT, &ranks},
         {"backend", "NAME", LS_TRANSPORTS_NAMED_TEXT " (shm)", LS_OPTION_TEXT, &bench.backend},
         {"hosts", "N", "hosts to pretend for --backend hybrid, hybrid-mpi and hybrid-nccl (2)", LS_OPTION_COUNT,
          &hosts},
@@ -236,13 +257,17 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
     enum ls_status status = ls_options_parse(command, options, argc, argv, 0, 0, NULL, err);
 
     if (status == LS_OK)
+        status = count_ranks(&bench, &ranks, err);
+    if (status == LS_OK)
         status = check(&bench, ranks, rounds, against, err);
     if (status == LS_OK)
         status = check_hosts(&bench, hosts, err);
     if (status == LS_OK)
         status = parse_sizes(&bench, sizes, err);
-    if (status != LS_OK)
+    if (status != LS_OK) {
+        ls_mpi_finalize(0); /* all ranks are here alike */
         return status;
+    }
     if (bench.gloo)
         return ls_bench_gloo(&bench, sizes, err);
     if (ls_mpi_launch_detected() != NULL)

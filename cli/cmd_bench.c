@@ -2,6 +2,7 @@
 /* lockstep bench WHAT: picks the bench. */
 #include "cli/bench.h"
 
+#include "cli/under_mpi.h"
 #include "core/base/str.h"
 
 #include <stdio.h>
@@ -28,7 +29,7 @@ static enum ls_status help(const struct ls_command *command, struct ls_error *er
     return LS_EAGAIN;
 }
 
-static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
+static enum ls_status run_one(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
 {
     const char *names[BENCH_COUNT], *nearest;
 
@@ -46,6 +47,15 @@ static enum ls_status run(const struct ls_command *command, int argc, char **arg
         return ls_error_set(err, LS_EUSAGE, "there is no bench \"%s\"; did you mean lockstep bench %s?", argv[1],
                             nearest);
     return ls_error_set(err, LS_EUSAGE, "there is no bench \"%s\": lockstep bench %s", argv[1], command->arguments);
+}
+
+static enum ls_status run(const struct ls_command *command, int argc, char **argv, struct ls_error *err)
+{
+    enum ls_status status = run_one(command, argc, argv, err);
+
+    if ((status == LS_EUSAGE || status == LS_EUNSUPPORTED) && ls_under_mpi())
+        ls_mpi_let_first_speak(status);
+    return status;
 }
 
 const struct ls_command ls_cmd_bench = {.name = "bench",

@@ -138,6 +138,25 @@ def other_number_of_workers(folder, job, out, expected):
     ls.same(ls.train(job, out, "--set", "run.workers=2", mpi=2), expected)
 
 
+def bench_ranks():
+    """The launch says how many ranks a bench has, before anything is checked against their number; what is wrong with its
+    command line is said once."""
+    def bench(ranks, *extra):
+        return ls.run([*ls.MPIRUN, "-n", str(ranks), ls.BINARY, "bench", "allreduce", "--backend", "hybrid-mpi", "--sizes",
+                       "4K", "--rounds", "3", *extra], check=False)
+
+    for ranks, hosts in ((5, 3), (4, 4)):
+        status, told, err = bench(ranks, "--hosts", str(hosts), "--json")
+        if status != 0 or ls.summary(told)["ranks"] != ranks:
+            raise ls.Failed(f"{ranks} ranks on {hosts} hosts: status {status}: {told[-300:]}{err[-600:]}")
+    for extra, text in ((("--ranks", "2"), "--ranks 2, but the MPI launcher started 3"), (("--polka",), "--polka"),
+                        (("--hosts", "4"), "--hosts is from 1 to the 3 ranks, not 4")):
+        result = bench(3, *extra)
+        ls.says(result, 2, text)
+        if result[2].count(text) != 1:
+            raise ls.Failed(f"said {result[2].count(text)} times: {result[2][-900:]}")
+
+
 @with_job
 def foreign_launcher(folder, job, out, expected):
     """A launcher that MPI does not speak with makes each process a world of its own; none of them trains."""
@@ -172,8 +191,8 @@ def traced_to_a_death():
     tracing.survivors("tcp", [*ls.MPIRUN, "-n", "3"])
 
 
-CASES = [same_numbers, composed_hosts, traced, traced_to_a_death, bad_job, other_number_of_workers, foreign_launcher,
-         rank_killed, composed_rank_killed, rank_told, rank_0_killed]
+CASES = [same_numbers, composed_hosts, traced, traced_to_a_death, bad_job, other_number_of_workers, bench_ranks,
+         foreign_launcher, rank_killed, composed_rank_killed, rank_told, rank_0_killed]
 
 if __name__ == "__main__":
     if not available():
