@@ -3,6 +3,7 @@
 #include "cli/place.h"
 
 #include "core/base/alloc.h"
+#include "core/base/fs.h"
 #include "core/base/str.h"
 #include "core/ckpt/ckpt.h"
 
@@ -90,9 +91,10 @@ static bool is_in(const char *path, const char *directory)
     return found;
 }
 
-static enum ls_status check_directory(const char *option, const char *path, struct ls_error *err)
+/* `target` is where the path that was given leads, or the path itself. */
+static enum ls_status check_directory(const char *option, const char *path, const char *target, struct ls_error *err)
 {
-    char *directory = ls_path_directory(path);
+    char *directory = ls_path_directory(target);
     enum ls_status status = LS_OK;
 
     if (directory == NULL)
@@ -104,36 +106,62 @@ static enum ls_status check_directory(const char *option, const char *path, stru
     return status;
 }
 
+/* What is at the path already, and whether a file may be written there. */
+static enum ls_status check_kind(const char *option, const char *path, const struct ls_place_reads *reads,
+                                 struct ls_error *err)
+{
+    struct stat at;
+
+    if (stat(path, &at) != 0)
+        return LS_OK;
+    if (S_ISDIR(at.st_mode))
+        return ls_error_set(err, LS_EIO, "%s %s: this is a directory; a file is to be written", option, path);
+    if (!S_ISREG(at.st_mode))
+        return ls_error_set(err, LS_EIO, "%s %s: this is no plain file; a file is to be written", option, path);
+    if (is_read(reads, &at))
+        return ls_error_set(err, LS_EUSAGE, "%s %s: this file is read here; writing it would replace it", option, path);
+    return LS_OK;
+}
+
 enum ls_status ls_place_check(const char *option, const char *path, const struct ls_place_reads *reads,
                               struct ls_error *err)
 {
-    struct stat at;
-    bool there;
+    const char *directories[] = {reads->job->checkpoint_directory, reads->checkpoint};
+    char *target = NULL;
+    enum ls_status status;
 
     if (path == NULL)
         return LS_OK;
-    there = stat(path, &at) == 0;
-    if (there && S_ISDIR(at.st_mode))
-        return ls_error_set(err, LS_EIO, "%s %s: this is a directory; a file is to be written", option, path);
-    if (there && !S_ISREG(at.st_mode))
-        return ls_error_set(err, LS_EIO, "%s %s: this is no plain file; a file is to be written", option, path);
-    if (there && is_read(reads, &at))
-        return ls_error_set(err, LS_EUSAGE, "%s %s: this file is read here; writing it would replace it", option, path);
-    if (is_in(path, reads->job->checkpoint_directory) || is_in(path, reads->checkpoint))
-        return ls_error_set(err, LS_EUSAGE, "%s %s: this place belongs to a checkpoint; choose one outside it", option,
-                            path);
-    return check_directory(option, path, err);
+    status = check_kind(option, path, reads, err);
+    if (status == LS_OK && ls_fs_target(path, &target, err) != LS_OK)
+        status = ls_error_wrap(err, "%s", option);
+    for (size_t i = 0; i < 2 && status == LS_OK; i++)
+        if (is_in(path, directories[i]) || is_in(target, directories[i]))
+            status = ls_error_set(err, LS_EUSAGE, "%s %s: this place belongs to a checkpoint; choose one outside it",
+                                  option, path);
+    if (status == LS_OK)
+        status = check_directory(option, path, target, err);
+    ls_free(target);
+    return status;
 }
 
+/* Whether both would be written as one file; what leads nowhere was refused before. */
 static bool same_place(const char *a, const char *b)
 {
-    char *real_a = real_path(a), *real_b = real_path(b);
-    bool same_name = real_a != NULL && real_b != NULL && strcmp(real_a, real_b) == 0;
+    char *target_a = NULL, *target_b = NULL, *real_a = NULL, *real_b = NULL;
     struct stat at;
+    bool found = stat(a, &at) == 0 && same(&at, b);
 
+    if (ls_fs_target(a, &target_a, NULL) == LS_OK && ls_fs_target(b, &target_b, NULL) == LS_OK) {
+        real_a = real_path(target_a);
+        real_b = real_path(target_b);
+        found = found || (real_a != NULL && real_b != NULL && strcmp(real_a, real_b) == 0);
+    }
     ls_free(real_a);
     ls_free(real_b);
-    return same_name || (stat(a, &at) == 0 && same(&at, b));
+    ls_free(target_a);
+    ls_free(target_b);
+    return found;
 }
 
 enum ls_status ls_place_check_run(const char *trace, const char *save_weights, const struct ls_place_reads *reads,
@@ -141,6 +169,9 @@ enum ls_status ls_place_check_run(const char *trace, const char *save_weights, c
 {
     enum ls_status status = ls_place_check("--trace", trace, reads, err);
 
+    /* The parts of the ranks stand beside the name as it was given, also where that is a link. */
+    if (status == LS_OK && trace != NULL)
+        status = check_directory("--trace", trace, trace, err);
     if (status == LS_OK)
         status = ls_place_check("--save-weights", save_weights, reads, err);
     if (status == LS_OK && trace != NULL && save_weights != NULL && same_place(trace, save_weights))

@@ -13,8 +13,9 @@ struct ls_place_reads {
     const char *checkpoint; /* a further checkpoint, or directory of them; NULL: none */
 };
 
-/* Whether the path (NULL: there is none) that was given with `option` can become a file: its directory can be written,
- * it is no directory or device, and nothing of `reads`. LS_EIO, LS_EUSAGE. */
+/* Whether the path (NULL: there is none) that was given with `option`, or what it leads to as a symbolic link, can
+ * become a file: its directory can be written, it is no directory, device or name of the system's, and nothing of
+ * `reads`. LS_EIO, LS_EUSAGE. */
 enum ls_status ls_place_check(const char *option, const char *path, const struct ls_place_reads *reads,
                               struct ls_error *err);
 

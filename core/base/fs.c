@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,17 +196,76 @@ enum ls_status ls_fs_rename(const char *from, const char *to, struct ls_error *e
     return LS_OK;
 }
 
-enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t length, struct ls_error *err)
+/* Whether a real path is the directory `place` or lies in it. */
+static bool is_under(const char *real, const char *place)
+{
+    size_t length = strlen(place);
+
+    return strncmp(real, place, length) == 0 && (real[length] == '/' || real[length] == '\0');
+}
+
+/* Whether the path is a name in a directory that the system fills. */
+static bool is_of_system(const char *path)
+{
+    static const char *const places[] = {"/dev", "/proc", "/sys"};
+    char real[PATH_MAX], *directory = ls_path_directory(path);
+    bool found = false;
+
+    if (directory != NULL && realpath(directory, real) != NULL) {
+        for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+            found = found || is_under(real, places[i]);
+        found = found && !is_under(real, "/dev/shm");
+    }
+    ls_free(directory);
+    return found;
+}
+
+/* What a link at `at`, which is freed, leads to; NULL where memory is short. */
+static char *follow(char *at, const char *link)
+{
+    char *directory = ls_path_directory(at);
+    char *next = directory != NULL ? ls_path_join(directory, link) : NULL;
+
+    ls_free(directory);
+    ls_free(at);
+    return next;
+}
+
+enum ls_status ls_fs_target(const char *path, char **target, struct ls_error *err)
+{
+    char link[PATH_MAX], *at = ls_str_copy(path);
+    enum ls_status status = LS_OK;
+
+    while (at != NULL && status == LS_OK) {
+        ssize_t length = readlink(at, link, sizeof link - 1);
+        struct stat info;
+
+        if (is_of_system(at)) {
+            status =
+                ls_error_set(err, LS_EIO, "cannot write %s: %s belongs to the system; name a plain file", path, at);
+        } else if (length < 0) {
+            *target = at;
+            return LS_OK;
+        } else if (stat(at, &info) != 0 && errno != ENOENT) {
+            /* A loop ends here, and so does a link that the kernel would not follow for us. */
+            status = lsi_fs_fail(err, "follow the link", at);
+        } else {
+            link[length] = '\0';
+            at = follow(at, link);
+        }
+    }
+    if (status == LS_OK)
+        status = ls_error_set(err, LS_ENOMEM, "not enough memory to write %s", path);
+    ls_free(at);
+    return status;
+}
+
+static enum ls_status replace(const char *path, const void *data, size_t length, struct ls_error *err)
 {
     char *temporary = ls_str_format("%s.tmp.%ld", path, (long)getpid());
     char *directory = ls_path_directory(path);
-    struct stat info;
     enum ls_status status = LS_ENOMEM;
 
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
-        status = ls_error_set(err, LS_EIO, "cannot write %s: it is no plain file and would be replaced by one", path);
-        goto free_names;
-    }
     if (temporary == NULL || directory == NULL) {
         (void)ls_error_set(err, LS_ENOMEM, "not enough memory to write %s", path);
         goto free_names;
@@ -220,6 +280,21 @@ enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t len
 free_names:
     ls_free(directory);
     ls_free(temporary);
+    return status;
+}
+
+enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t length, struct ls_error *err)
+{
+    char *target = NULL;
+    struct stat info;
+    enum ls_status status;
+
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return ls_error_set(err, LS_EIO, "cannot write %s: it is no plain file and would be replaced by one", path);
+    status = ls_fs_target(path, &target, err);
+    if (status == LS_OK)
+        status = replace(target, data, length, err);
+    ls_free(target);
     return status;
 }
 

@@ -20,8 +20,12 @@ enum ls_status ls_fs_read(const char *path, size_t limit, struct ls_buf *buf, st
 enum ls_status ls_fs_read_pipe(const char *path, size_t limit, struct ls_buf *buf, struct ls_error *err);
 /* Writes a file under a temporary name in the same directory, syncs it, renames it over path, syncs the
  * directory. On failure the old file stays and the temporary one is gone. What is no plain file (a pipe, a device) is
- * not replaced: LS_EIO. */
+ * not replaced: LS_EIO. A symbolic link stays, and the file it leads to is written so. */
 enum ls_status ls_fs_write_atomic(const char *path, const void *data, size_t length, struct ls_error *err);
+/* Where writing to path would put a file: path itself, or what its symbolic links lead to, there or not. LS_EIO where
+ * that way goes through a name in /dev, /proc or /sys (/dev/shm holds ordinary files), for what such a name opens is
+ * not what a rename replaces. Returned memory is the caller's (ls_free). */
+enum ls_status ls_fs_target(const char *path, char **target, struct ls_error *err);
 /* Writes a new file and syncs it (no rename: for files inside a directory that is committed whole). */
 enum ls_status ls_fs_write(const char *path, const void *data, size_t length, struct ls_error *err);
 enum ls_status ls_fs_append_sync(int fd, const void *data, size_t length, const char *path, struct ls_error *err);

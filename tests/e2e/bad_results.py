@@ -46,6 +46,73 @@ def results_over_inputs(folder):
     fails(folder, ["evaluate", job], FILES, "lockstep train", "makes one")
 
 
+def kept_link(folder, name, target):
+    if not os.path.islink(name) or os.readlink(name) != target:
+        raise ls.Failed(f"{name} is no longer a link to {target}: {os.listdir(folder)}")
+
+
+@with_job
+def results_through_links(folder):
+    """A result is written where a link leads, be there a file or not yet, and the link stays."""
+    job, away = os.path.join(folder, "job.yaml"), os.path.join(folder, "away")
+    os.mkdir(away)
+    os.symlink("away/hop", os.path.join(folder, "twice"))
+    os.symlink("../away/end", os.path.join(away, "hop"))
+    os.symlink(os.path.join(away, "none"), os.path.join(folder, "dangling"))
+    ls.run([ls.BINARY, "train", job, "--quiet"])
+    for words in (["train", job, "--quiet", "--fresh", "--overwrite", "--max-steps", "9", "--trace"],
+                  ["train", job, "--quiet", "--fresh", "--overwrite", "--save-weights"], ["predict", job, "--output"]):
+        ls.write(away, "end", "old")
+        for name, end in (("twice", "end"), ("dangling", "none")):
+            ls.run([ls.BINARY, *words, os.path.join(folder, name)])
+            kept_link(folder, os.path.join(folder, "twice"), "away/hop")
+            kept_link(folder, os.path.join(away, "hop"), "../away/end")
+            kept_link(folder, os.path.join(folder, "dangling"), os.path.join(away, "none"))
+            if len(read(away, end)) < 10 or sorted(os.listdir(away)) != sorted({"end", "hop", end}):
+                raise ls.Failed(f"{words[-1]} {name}: not written at {end}: {os.listdir(away)}")
+        os.remove(os.path.join(away, "none"))
+
+
+@with_job
+def results_over_inputs_through_links(folder):
+    """Links that lead nowhere yet are seen through as well: into a checkpoint, to the other result, into a loop."""
+    job = os.path.join(folder, "job.yaml")
+    ls.run([ls.BINARY, "train", job, "--quiet"])
+    for name, target in (("new", "out/step-20/new"), ("a", "same"), ("b", "same"), ("loop", "loop"), ("lost", "no/f")):
+        os.symlink(target, os.path.join(folder, name))
+    before = ls.contents(os.path.join(folder, "out"))
+    for words in (["train", job, "--trace"], ["train", job, "--save-weights"], ["predict", job, "--output"]):
+        fails(folder, [*words, os.path.join(folder, "new")], USAGE, words[-1], "belongs to a checkpoint")
+        fails(folder, [*words, os.path.join(folder, "loop")], FILES, words[-1], "loop", "levels of symbolic links")
+        fails(folder, [*words, os.path.join(folder, "lost")], FILES, words[-1], "lost", "/no: No such file")
+    fails(folder, ["train", job, "--trace", "a", "--save-weights", "b"], USAGE, "--save-weights b", "--trace",
+          cwd=folder)
+    if ls.contents(os.path.join(folder, "out")) != before:
+        raise ls.Failed("a file changed")
+
+
+@with_job
+def results_into_descriptors(folder):
+    """What leads through /proc is refused, also where standard output is a plain file. Only links of this folder are
+    named: a command that took them for files could replace nothing of the machine."""
+    job, log = os.path.join(folder, "job.yaml"), os.path.join(folder, "log")
+    ls.run([ls.BINARY, "train", job, "--quiet"])
+    links = {"standard": "/proc/self/fd/1", "twice": "standard", "fd": "/proc/self/fd"}
+    for name, target in links.items():
+        os.symlink(target, os.path.join(folder, name))
+    for words in (["train", job, "--trace"], ["train", job, "--save-weights"], ["predict", job, "--output"]):
+        for place in ("standard", "twice", "fd/1", "/proc/self/fd/1"):
+            with open(log, "w", encoding="utf-8") as file:
+                done = subprocess.run([ls.BINARY, *words, os.path.join(folder, place)], stdout=file,
+                                      stderr=subprocess.PIPE, text=True, check=False, env=ls.environment(),
+                                      timeout=ls.DEADLINE_S)
+            ls.says((done.returncode, "", done.stderr), FILES, words[-1], place, "belongs to the system")
+            for name, target in links.items():
+                kept_link(folder, os.path.join(folder, name), target)
+            if read(folder, "log"):
+                raise ls.Failed(f"{words[-1]} {place}: {read(folder, 'log')[:200]}")
+
+
 @with_job
 def results_over_what_is_read(folder):
     """Nor of what a worker reads, of a part of a checkpoint, or of the other result."""
@@ -138,7 +205,8 @@ def full_standard_output(folder):
     ls.says((done.returncode, "", done.stderr), INVALID, "epochs")
 
 
-CASES = [unwritable_results, results_over_inputs, results_over_what_is_read, closed_descriptors, full_standard_output]
+CASES = [unwritable_results, results_over_inputs, results_through_links, results_over_inputs_through_links,
+         results_into_descriptors, results_over_what_is_read, closed_descriptors, full_standard_output]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

@@ -77,6 +77,34 @@ Test(fs, write_atomic_spares_devices)
     ls_free(path);
 }
 
+/* A link stays and its target is written, there or not; names of the system are refused (nothing is written here). */
+Test(fs, write_atomic_follows_links)
+{
+    const char *const refused[] = {"/dev/stdout",     "/dev/null", "/dev/fd/1",
+                                   "/proc/self/fd/1", "/dev/none", "/proc/none"};
+    char *path = ls_path_join(directory, "link"), *target = NULL;
+    char *file = ls_path_join(directory, "file");
+    struct ls_error err = LS_ERROR_INIT;
+    struct stat at;
+
+    cr_assert_eq(symlink("file", path), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(ls_fs_write_atomic(path, i == 0 ? "new" : "more", 3, NULL), LS_OK);
+        cr_assert_eq(lstat(path, &at), 0);
+        cr_expect(S_ISLNK(at.st_mode));
+        expect_content(file, i == 0 ? "new" : "mor");
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        cr_assert_eq(ls_fs_target(refused[i], &target, &err), LS_EIO, "%s", refused[i]);
+        cr_expect_neq(strstr(err.message, "belongs to the system"), NULL, "%s", err.message);
+    }
+    cr_assert_eq(ls_fs_target("/dev/shm/t.json", &target, NULL), LS_OK);
+    cr_expect_str_eq(target, "/dev/shm/t.json");
+    ls_free(target);
+    ls_free(file);
+    ls_free(path);
+}
+
 /* Reading appends, respects the limit to the byte, and names at once what is missing or no file: a pipe would be waited
  * for, a device may have no end. */
 Test(fs, read, .timeout = 20)
