@@ -4,6 +4,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/descriptors.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/job/transport.h"
@@ -117,6 +118,18 @@ static enum ls_status make_machine(struct ls_server *server, uint64_t last_gener
     return ls_machine_create(&options, lsi_now_ms(), &server->machine, err);
 }
 
+/* A worker that finds no place could only say that nobody answers. */
+static enum ls_status check_room(const struct ls_server *server, struct ls_error *err)
+{
+    if (ls_descriptors_spare(server->options.workers))
+        return LS_OK;
+    return ls_error_set(
+        err, LS_EIO,
+        "the coordinator may not open as many more sockets as there are workers (%d); raise its limit of "
+        "open files (ulimit -n)",
+        server->options.workers);
+}
+
 static enum ls_status open_all(struct ls_server *server, struct ls_error *err)
 {
     const struct ls_server_options *options = &server->options;
@@ -135,6 +148,8 @@ static enum ls_status open_all(struct ls_server *server, struct ls_error *err)
         status = make_machine(server, last_generation, err);
     if (status == LS_OK)
         status = lsi_job_make(server, err);
+    if (status == LS_OK)
+        status = check_room(server, err);
     return status;
 }
 

@@ -3,10 +3,13 @@
 #include "core/event/event_internal.h"
 
 #include "core/base/alloc.h"
+#include "core/base/descriptors.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+
+#define DESCRIPTORS 8 /* of a loop itself; without all of them libuv may abort */
 
 struct ls_timer {
     struct lsi_owner owner;
@@ -70,9 +73,15 @@ static void on_async(uv_async_t *handle)
 
 enum ls_status ls_loop_create(struct ls_loop **loop, struct ls_error *err)
 {
-    struct ls_loop *made = ls_alloc_zeroed(1, sizeof *made);
+    struct ls_loop *made;
     int failed;
 
+    if (!ls_descriptors_spare(DESCRIPTORS))
+        return ls_error_set(err, LS_EIO,
+                            "this process may not open %d more files and sockets, which an event loop needs; raise the "
+                            "limit (ulimit -n)",
+                            DESCRIPTORS);
+    made = ls_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return ls_error_set(err, LS_ENOMEM, "not enough memory for an event loop");
     failed = uv_loop_init(&made->uv);

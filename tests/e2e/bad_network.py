@@ -55,6 +55,30 @@ def too_few_descriptors(folder):
 
 
 @with_job
+def too_few_for_the_launcher(folder):
+    """Whatever the limit, the launcher trains or says at once, as the one who does, that it is too low."""
+    began, refused = time.monotonic(), []
+    for workers, most in [(2, most) for most in range(4, 19)] + [(8, 20)]:
+        words = [ls.BINARY, "train", os.path.join(folder, "job.yaml"), "--workers", str(workers), "--quiet", "--json",
+                 "--fresh", "--overwrite"]
+        result = ls.run(words, check=False, preexec_fn=limit_descriptors(most))
+        if result[0] == 0:
+            continue
+        refused.append((workers, most))
+        sentence = ls.says(result, FILES)
+        if "Too many open files" not in sentence and "ulimit -n" not in sentence:
+            raise ls.Failed(f"{workers} workers, {most} descriptors: {sentence}")
+    ls.none_left(folder, 1)
+    if not {(2, 5), (2, 6), (8, 20)} <= set(refused) or (2, 18) in refused:
+        raise ls.Failed(f"refused were {refused}")
+    if time.monotonic() - began > 10:
+        raise ls.Failed("workers were left to look for a coordinator that has no place for them")
+    for workers, most in ((2, 5), (8, 20)):  # a limit that may be raised is
+        ls.run([ls.BINARY, "train", os.path.join(folder, "job.yaml"), "--workers", str(workers), "--quiet"],
+               preexec_fn=limit_descriptors(most, 4096))
+
+
+@with_job
 def workers_that_do_not_belong(folder):
     """Each is refused with its own reason; the coordinator goes on waiting, and the right workers train."""
     job, out = os.path.join(folder, "job.yaml"), os.path.join(folder, "out")
@@ -119,7 +143,7 @@ def launcher_without_mpi(folder):
     return sentence
 
 
-CASES = [port_in_use, too_few_descriptors, workers_that_do_not_belong, secrets, launcher_without_mpi]
+CASES = [port_in_use, too_few_descriptors, too_few_for_the_launcher, workers_that_do_not_belong, secrets, launcher_without_mpi]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])

@@ -9,6 +9,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/descriptors.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,13 +68,7 @@ static void hang_up(struct meeting *meeting, enum stage stage)
  * are open already, below the newest of them. */
 static void make_room(const struct mesh *mesh)
 {
-    struct rlimit limit;
-    rlim_t needed = (rlim_t)mesh->capacity + 1 + (rlim_t)mesh->tcp->wake + 1;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where it fails, the shortage is named when it shows */
+    ls_descriptors_allow((uint64_t)mesh->capacity + 1 + (uint64_t)mesh->tcp->wake + 1);
 }
 
 /* Notes whether a descriptor could be had. */
