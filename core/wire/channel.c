@@ -83,8 +83,6 @@ static enum ls_status check_header(const struct ls_channel *channel, const struc
 {
     static const uint8_t zeros[4];
 
-    if (header->magic != LS_FRAME_MAGIC)
-        return ls_error_set(err, LS_ECORRUPT, "this is not the Lockstep protocol");
     if (header->crc != ls_crc32c(0, bytes, 32))
         return ls_error_set(err, LS_ECORRUPT, "a frame's header is damaged");
     if (ls_message_limit(header->type) == 0 || header->flags != 0 || memcmp(bytes + 6, zeros, 2) != 0 ||
@@ -115,6 +113,14 @@ static void make_tag(bool keyed, const uint8_t *key, const uint8_t *frame, size_
     memcpy(tag, digest, LS_FRAME_TAG);
 }
 
+/* Whether the bytes may begin a frame, however few they are: who speaks another protocol may say no more. */
+static bool may_begin_frame(const uint8_t *bytes, size_t left)
+{
+    static const uint8_t magic[4] = {'L', 'S', 'T', '1'};
+
+    return left == 0 || memcmp(bytes, magic, left < sizeof magic ? left : sizeof magic) == 0;
+}
+
 enum ls_status ls_channel_next(struct ls_channel *channel, struct ls_message *message, struct ls_frame_info *info,
                                struct ls_error *err)
 {
@@ -125,6 +131,8 @@ enum ls_status ls_channel_next(struct ls_channel *channel, struct ls_message *me
     size_t body;
     enum ls_status status;
 
+    if (!may_begin_frame(bytes, left))
+        return ls_error_set(err, LS_ECORRUPT, "this is not the Lockstep protocol");
     if (left < LS_FRAME_HEADER)
         return LS_EAGAIN;
     header = read_header(bytes);

@@ -9,9 +9,10 @@ import resource
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import lockstep as ls
-from refusal import USAGE, INVALID, FILES, REFUSED, BUSY, fails, train_fails, with_job
+from refusal import USAGE, INVALID, FILES, DAMAGED, REFUSED, BUSY, fails, train_fails, with_job
 
 
 @with_job
@@ -111,6 +112,31 @@ def workers_that_do_not_belong(folder):
         raise ls.Failed("no checkpoint at the end")
 
 
+def answer(listener, words):
+    """Answers the first caller in a few words, and then says nothing."""
+    listener.settimeout(10)
+    caller, _ = listener.accept()
+    caller.settimeout(10)
+    caller.sendall(words)
+    caller.recv(1 << 16)
+    return caller
+
+
+@with_job
+def no_coordinator_there(folder):
+    """A worker that calls somebody else is told so at once, however little that one says."""
+    for words in (b"SSH-2.0-x\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"?"):
+        with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as other:
+            where = f"127.0.0.1:{listener.getsockname()[1]}"
+            answered = other.submit(answer, listener, words)
+            began = time.monotonic()
+            fails(folder, ["worker", "--coordinator", where], DAMAGED, where, "is not a coordinator",
+                  env=ls.environment(LOCKSTEP_SECRET=ls.SECRET))
+            answered.result().close()
+            if time.monotonic() - began > 5:
+                raise ls.Failed(f"{words!r} was taken for a coordinator that is late")
+
+
 @with_job
 def secrets(folder):
     job = os.path.join(folder, "job.yaml")
@@ -143,7 +169,8 @@ def launcher_without_mpi(folder):
     return sentence
 
 
-CASES = [port_in_use, too_few_descriptors, too_few_for_the_launcher, workers_that_do_not_belong, secrets, launcher_without_mpi]
+CASES = [port_in_use, too_few_descriptors, too_few_for_the_launcher, workers_that_do_not_belong,
+         no_coordinator_there, secrets, launcher_without_mpi]
 
 if __name__ == "__main__":
     ls.run_cases([(case.__name__, case) for case in CASES], sys.argv[1:])
