@@ -4,6 +4,7 @@
 
 #include "cli/host.h"
 #include "cli/outcome.h"
+#include "cli/standard.h"
 #include "cli/told.h"
 #include "collective/provider/mpi/launch.h"
 #include "core/base/alloc.h"
@@ -185,6 +186,26 @@ static void speak_for_rank_0(int rank, struct ls_error *err)
     (void)ls_error_wrap(err, "rank 0, which led the job, was lost");
 }
 
+/* A launcher ends all ranks as soon as one has left with a status other than 0: rank 0 has said everything before MPI
+ * ends, and no rank leaves before that, for the end of MPI waits for all. Where rank 0 is lost meanwhile, the launcher
+ * ends this wait and the rank with it. */
+static enum ls_status end_in_order(const struct ls_mpi_run *run, const char *summary, int rank, enum ls_status status,
+                                   struct ls_error *err)
+{
+    enum ls_status written = LS_OK;
+
+    if (rank == 0)
+        ls_summary_print(summary, &run->view, status, err);
+    if (rank == 0 && status != LS_OK)
+        ls_outcome_tell(status, err);
+    if (status == LS_OK)
+        written = ls_standard_flush(err);
+    ls_mpi_finalize(0);
+    if (rank != 0 || status != LS_OK)
+        exit(ls_status_exit(status));
+    return written;
+}
+
 /* Rank 0 says how the job ended; others speak only of what could not be told to it. */
 static enum ls_status end(const struct ls_mpi_run *run, struct hosting *h, int rank, bool told, enum ls_status status,
                           struct ls_error *err)
@@ -193,12 +214,8 @@ static enum ls_status end(const struct ls_mpi_run *run, struct hosting *h, int r
         status = end_host(h, told, status, err);
     if (h->open)
         ls_host_close(&h->host);
-    if (status == LS_OK || status == LS_EINTERRUPTED) {
-        ls_mpi_finalize(0);
-        if (rank != 0)
-            exit(ls_status_exit(status));
-        return status;
-    }
+    if (status == LS_OK || status == LS_EINTERRUPTED)
+        return end_in_order(run, h->summary, rank, status, err);
     if (rank == 0)
         join_traces(run);
     else if (!told && status == LS_EPEER)
@@ -259,7 +276,6 @@ enum ls_status ls_mpi_train(const struct ls_mpi_run *run, struct ls_error *err)
         status = work(run, &boot, rank, &told, err);
     explicit_bzero(boot.secret, sizeof boot.secret);
     status = end(run, &h, rank, told, status, err);
-    ls_summary_print(h.summary, &run->view, status, err);
     ls_free(h.summary);
     return status;
 }

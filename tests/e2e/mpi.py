@@ -115,6 +115,28 @@ def rank_told(folder, job, out, expected):
     disturbed(folder, job, out, expected, signal.SIGTERM, (130,), "stopped", "saved")
 
 
+def each_told():
+    """A rank that leaves first takes rank 0 along: it must have spoken by then, on both outputs, however late its turn on
+    the processor comes. A race: several tries."""
+    for number in (signal.SIGINT, signal.SIGTERM) * 4:
+        with ls.Folder() as folder:
+            job = ls.small_job(folder, epochs=20000, every_steps=EVERY)
+            process = ls.start(words(job, 4))
+            try:
+                ls.wait_until(lambda: ls.steps_saved(os.path.join(folder, "out")), "a checkpoint")
+                first = rank_0_of(job)
+                os.setpriority(os.PRIO_PROCESS, first, 19)
+                os.kill([pid for pid in ranks_of(job) if pid != first][-1], number)
+                stdout, err = process.communicate(timeout=15)
+            finally:
+                ls.end(process)
+            ls.says((process.returncode, stdout, err), 130, "stopped", "saved")
+            told = [line for line in stdout.split("\n") if line]
+            if len(told) != 1 or ls.summary(stdout)["exit_status"] != 130:
+                raise ls.Failed(f"standard output was {stdout!r}")
+            ls.none_left(folder, 2)
+
+
 @with_job
 def bad_job(folder, job, out, expected):
     """What is wrong with the job is said once, by the first rank, on standard error and as JSON."""
@@ -192,7 +214,7 @@ def traced_to_a_death():
 
 
 CASES = [same_numbers, composed_hosts, traced, traced_to_a_death, bad_job, other_number_of_workers, bench_ranks,
-         foreign_launcher, rank_killed, composed_rank_killed, rank_told, rank_0_killed]
+         foreign_launcher, rank_killed, composed_rank_killed, rank_told, each_told, rank_0_killed]
 
 if __name__ == "__main__":
     if not available():
