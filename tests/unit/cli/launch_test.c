@@ -59,7 +59,7 @@ static void *write_secret(void *state)
 }
 
 /* What a shell puts in place of <(command) is as good as a file. */
-Test(launch, secret_from_a_pipe, .timeout = 20)
+Test(launch, secret_from_a_pipe)
 {
     char *directory = lst_scratch_create(), *path = ls_path_join(directory, "pipe");
     uint8_t secret[32] = {0};
