@@ -346,24 +346,39 @@ static int case_split(struct team *team)
     return in_processes(team, split_member, NULL);
 }
 
+/* Says what a member says that takes part in a split, and no more. */
+static int answer_split(struct part *part)
+{
+    struct lsi_split_card card = {.color = 1, .port = 1}, cards[LS_MAX_MEMBERS];
+    int64_t counts[LS_MAX_MEMBERS];
+    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &card, .dst = cards, .counts = counts};
+
+    for (int r = 0; r < ls_group_world(part->group); r++)
+        counts[r] = sizeof card;
+    return expect(part->rank, ls_group_run(part->group, &op, &part->err), LS_OK, NULL, &part->err);
+}
+
+static int expect_no_split(struct part *part)
+{
+    struct ls_group *split = NULL;
+
+    return expect(part->rank, ls_group_split(part->group, 1, 0, &split, &part->err), LS_EINTERRUPTED,
+                  "the operator said so", &part->err);
+}
+
 /* Rank 0 answers the others, who split the group, and ends it instead of coming to the new one: they do not wait for it
  * there, but are told why. */
 static int forming_member(struct part *part)
 {
-    struct lsi_split_card card = {.color = 1, .port = 1}, cards[3];
-    int64_t counts[3] = {sizeof card, sizeof card, sizeof card};
-    struct ls_collective op = {.kind = LS_ALL_GATHER, .dtype = LS_U8, .src = &card, .dst = cards, .counts = counts};
-    struct ls_group *split = NULL;
     int failures;
 
     if (part->rank == 0) {
-        failures = expect(0, ls_group_run(part->group, &op, &part->err), LS_OK, NULL, &part->err);
+        failures = answer_split(part);
         wait_a_little();
         board_mark();
         ls_group_abort(part->group, "the operator said so");
     } else {
-        failures = expect(part->rank, ls_group_split(part->group, 1, 0, &split, &part->err), LS_EINTERRUPTED,
-                          "the operator said so", &part->err);
+        failures = expect_no_split(part);
         failures += board_soon(part->rank);
     }
     atomic_fetch_add(&board->ended, 1);
@@ -541,6 +556,21 @@ static int launched_abort(struct part *part)
     return failures + expect_barrier(part, part->group, LS_EINTERRUPTED, "the operator said so");
 }
 
+/* As forming_member, without a board: soon is far from the forming deadline. */
+static int launched_forming(struct part *part)
+{
+    uint64_t start = ls_clock_now_ns();
+    int failures = part->rank == 0 ? answer_split(part) : expect_no_split(part);
+
+    wait_a_little();
+    if (part->rank == 0)
+        ls_group_abort(part->group, "the operator said so");
+    if (ls_clock_now_ns() - start < UINT64_C(5000000000))
+        return failures;
+    fprintf(stderr, "rank %d: it took %.1f s\n", part->rank, (double)(ls_clock_now_ns() - start) * 1e-9);
+    return failures + 1;
+}
+
 static int launched_member(struct team *team, int rank, void *argument)
 {
     int64_t count = 10;
@@ -550,7 +580,9 @@ static int launched_member(struct team *team, int rank, void *argument)
     if (team->listeners[rank] >= 0)
         return failures;
     team->generation++;
-    return failures + take_part(team, rank, &(struct act){mismatch_member, &count});
+    failures += take_part(team, rank, &(struct act){mismatch_member, &count});
+    team->generation++;
+    return failures + take_part(team, rank, &(struct act){launched_forming, NULL});
 }
 
 int main(int argc, char **argv)
