@@ -2,8 +2,9 @@
 /*
  * Several hosts, some with several members: bytes go between hosts over the links of a carrier (tcp, MPI, NCCL) and
  * inside a host through the shared memory of an inner group. Frames, small operations, words of aborts and the flat
- * algorithms go over the carrier (its words: with NCCL over tcp). Hosts are numbered in the order of their first ranks, members of a host in the order of their ranks. The first
- * members of each host are its lanes, as many as the smallest host has: the k-th ones exchange between hosts.
+ * algorithms go over the carrier (its words: with NCCL over tcp). Hosts are numbered in the order of their first
+ * ranks, members of a host in the order of their ranks. The first members of each host are its lanes, as many as the
+ * smallest host has: the k-th ones exchange between hosts.
  */
 #ifndef LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_H
 #define LOCKSTEP_COLLECTIVE_PROVIDER_HYBRID_HYBRID_H
